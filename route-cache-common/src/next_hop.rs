@@ -1,0 +1,120 @@
+//! Next hops: what a frame gets on its way out.
+
+/// Identifies a next hop: its index in the array and the serial of the holder of that index.
+///
+/// ```text
+/// 31..20 serial   19..0 index
+/// ```
+/// An index is used again, oldest first; the serial tells a reader that kept an id across that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct NextHopId(pub u32);
+
+impl NextHopId {
+    /// Bits of the index.
+    pub const INDEX_BITS: u32 = 20;
+    /// One more than the largest serial; serials wrap.
+    pub const SERIALS: u32 = 1 << (32 - Self::INDEX_BITS);
+
+    /// Joins index and serial.
+    #[must_use]
+    pub const fn new(index: u32, serial: u32) -> Self {
+        Self(serial << Self::INDEX_BITS | index)
+    }
+
+    /// Position in the array.
+    #[must_use]
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self.0 & ((1 << Self::INDEX_BITS) - 1)
+    }
+
+    /// Which holder of the index.
+    #[must_use]
+    pub const fn serial(self) -> u32 {
+        self.0 >> Self::INDEX_BITS
+    }
+}
+
+/// One version of a next hop.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextHopVersion {
+    /// The id this version belongs to. A reader with another id passes the packet.
+    pub id: u32,
+    /// Egress interface index; also its key in the device map.
+    pub ifindex: u32,
+    /// MTU of the egress interface in bytes, from the IP header.
+    pub mtu: u32,
+    /// Destination MAC address.
+    pub destination: [u8; 6],
+    /// Source MAC address.
+    pub source: [u8; 6],
+    /// [`NextHopVersion::USABLE`] and so on; 0 with an [`crate::Outcome`] code in the high byte if not usable.
+    pub flags: u16,
+    /// Discriminant of the [`crate::Outcome`] of a packet that meets this next hop while it is not usable.
+    pub pass: u16,
+}
+
+impl NextHopVersion {
+    /// Frames may be sent.
+    pub const USABLE: u16 = 1;
+    /// The neighbour is stale: leave a mark on use, so that the agent has the kernel confirm it.
+    pub const STALE: u16 = 2;
+}
+
+/// Element of the next-hop array: two versions, and the number of the current one.
+///
+/// The kernel copies array elements word by word, so a reader can meet half of an update. The agent fills the version
+/// that is not current, then raises `current` in a second write. A reader takes `current`, copies version
+/// `current & 1`, and reads `current` again: unequal means that the copy may be mixed, and the packet passes.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextHop {
+    /// Number of the current version; its lowest bit is its position.
+    pub current: u64,
+    /// The versions.
+    pub versions: [NextHopVersion; 2],
+}
+
+const _: () = {
+    assert!(size_of::<NextHopVersion>() == 28);
+    assert!(size_of::<NextHop>() == 64);
+    assert!(core::mem::offset_of!(NextHop, versions) == 8);
+    assert!(core::mem::offset_of!(NextHopVersion, destination) == 12);
+    assert!(core::mem::offset_of!(NextHopVersion, flags) == 24);
+};
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C) integers; NextHop is 8 + 2 * 28 = 64 bytes, so neither has padding.
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for NextHop {}
+
+/// Key of the neighbours map: an on-link destination.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NeighbourKey4 {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Address, network byte order.
+    pub address: [u8; 4],
+}
+
+const _: () = assert!(size_of::<NeighbourKey4>() == 8);
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C), 4 + 4 bytes, no padding.
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for NeighbourKey4 {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_index_and_serial() {
+        let id = NextHopId::new(0xf_ffff, 0xfff);
+        assert_eq!((id.index(), id.serial()), (0xf_ffff, 0xfff));
+        assert_ne!(NextHopId::new(7, 1), NextHopId::new(7, 2));
+    }
+}

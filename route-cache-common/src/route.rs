@@ -1,0 +1,125 @@
+//! A network route, as the value of the trie.
+
+use crate::{NextHopId, Outcome};
+
+/// What to do with a packet that a route covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Forward through this next hop.
+    Via(NextHopId),
+    /// The destination itself is the next hop, on the interface with this index.
+    OnLink(u32),
+    /// Leave it to the kernel, for this reason.
+    Pass(Outcome),
+}
+
+/// Kind codes: what is not one of these two is the discriminant of an [`Outcome`] plus [`KIND_PASS`].
+const KIND_VIA: u8 = 0;
+const KIND_ON_LINK: u8 = 1;
+const KIND_PASS: u8 = 2;
+
+/// Value of the routes trie. A clone begins with a copy of these two words.
+///
+/// Words instead of fields, because kernel 6.1 refuses an inner map made in user space whose value is a struct in
+/// BTF. The program copies and compares whole words.
+///
+/// ```text
+/// word 0:  63..32 slot        31..0  next-hop id, or interface index if on-link
+/// word 1:  63..48 route MTU   47..40 kind   39..32 prefix length   31..0 generation of the slot
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// What to do.
+    pub action: Action,
+    /// The slot whose generation tells whether a copy of this value is still good.
+    pub slot: u32,
+    /// The slot's generation when this value was written.
+    pub generation: u32,
+    /// The route's own MTU in bytes (its `mtu` metric), or 0 for the interface's.
+    pub mtu: u16,
+    /// Length of the route's prefix in bits.
+    pub prefix_len: u8,
+}
+
+/// [`Route`] as it lies in the map.
+pub type RouteWords = [u64; 2];
+
+impl Route {
+    /// Packs into map words.
+    #[must_use]
+    #[inline(always)]
+    pub const fn pack(self) -> RouteWords {
+        let (kind, target) = match self.action {
+            Action::Via(id) => (KIND_VIA, id.0),
+            Action::OnLink(ifindex) => (KIND_ON_LINK, ifindex),
+            Action::Pass(outcome) => (KIND_PASS + outcome as u8, 0),
+        };
+        [
+            (self.slot as u64) << 32 | target as u64,
+            (self.mtu as u64) << 48
+                | (kind as u64) << 40
+                | (self.prefix_len as u64) << 32
+                | self.generation as u64,
+        ]
+    }
+
+    /// Unpacks from map words. A kind that no agent writes reads as "leave it to the kernel".
+    #[must_use]
+    #[inline(always)]
+    pub const fn unpack(words: RouteWords) -> Self {
+        let target = words[0] as u32;
+        let action = match (words[1] >> 40) as u8 {
+            KIND_VIA => Action::Via(NextHopId(target)),
+            KIND_ON_LINK => Action::OnLink(target),
+            code => match Outcome::from_code(code - KIND_PASS) {
+                Some(outcome) => Action::Pass(outcome),
+                None => Action::Pass(Outcome::PassRoute),
+            },
+        };
+        Self {
+            action,
+            slot: (words[0] >> 32) as u32,
+            generation: words[1] as u32,
+            mtu: (words[1] >> 48) as u16,
+            prefix_len: (words[1] >> 32) as u8,
+        }
+    }
+
+    /// These words with the action replaced by a resolved next hop: the head of a clone.
+    #[must_use]
+    #[inline(always)]
+    pub const fn resolved(words: RouteWords, id: NextHopId) -> RouteWords {
+        [words[0] >> 32 << 32 | id.0 as u64, words[1] & !(0xff << 40)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_is_lossless() {
+        let mut actions = [Action::Via(NextHopId(0xdead_beef)); 64];
+        actions[0] = Action::OnLink(77);
+        for (i, outcome) in Outcome::ALL.iter().enumerate() {
+            actions[i + 1] = Action::Pass(*outcome);
+        }
+        for action in actions {
+            let route = Route { action, slot: 0x8765_4321, generation: u32::MAX, mtu: 9000, prefix_len: 24 };
+            assert_eq!(Route::unpack(route.pack()), route);
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_passes() {
+        assert_eq!(Route::unpack([0, 0xff << 40]).action, Action::Pass(Outcome::PassRoute));
+    }
+
+    #[test]
+    fn a_resolved_on_link_route_names_the_next_hop_and_keeps_the_rest() {
+        let route =
+            Route { action: Action::OnLink(7), slot: 3, generation: 9, mtu: 1400, prefix_len: 16 };
+        let resolved = Route::unpack(Route::resolved(route.pack(), NextHopId(5)));
+        assert_eq!(resolved, Route { action: Action::Via(NextHopId(5)), ..route });
+    }
+}

@@ -1,0 +1,1 @@
+//! Network namespaces, veth links, frames and traffic, for the lab and for the tests.

@@ -1,0 +1,213 @@
+//! What is said over the control socket: one JSON object a line, one request and one answer per connection.
+//!
+//! The answers are also what `--json` prints, so their field names are a stable interface.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// A request of a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// [`Status`].
+    Status,
+    /// All [`CloneEntry`]s.
+    Clones,
+    /// All [`RouteEntry`]s.
+    Routes,
+    /// All [`NextHopEntry`]s.
+    NextHops,
+    /// All [`InterfaceEntry`]s.
+    Interfaces,
+    /// What happens to a packet to this address: an [`Explanation`].
+    Get {
+        /// Destination.
+        address: IpAddr,
+    },
+}
+
+/// An answer: exactly one of the two.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer<T> {
+    /// What was asked for.
+    Ok(T),
+    /// What failed, on which object, why, and what to do.
+    Error(String),
+}
+
+/// Packets and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Count {
+    /// Packets.
+    pub(crate) packets: u64,
+    /// Bytes, counted from the Ethernet header.
+    pub(crate) bytes: u64,
+}
+
+/// The agent as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// Version of the agent.
+    pub(crate) version: String,
+    /// Process id.
+    pub(crate) pid: u32,
+    /// Since the agent started.
+    pub(crate) uptime_seconds: f64,
+    /// The namespace served, as given, or nothing for the agent's own.
+    pub(crate) netns: Option<String>,
+    /// Whether IPv4 packets may be forwarded at all.
+    pub(crate) accelerating: bool,
+    /// Why not, one sentence each; empty while accelerating.
+    pub(crate) reasons: Vec<String>,
+    /// Values in force, by name, with their unit in the name.
+    pub(crate) settings: BTreeMap<String, u64>,
+    /// By outcome name; every outcome is there.
+    pub(crate) outcomes: BTreeMap<String, Count>,
+    /// One per CPU and family.
+    pub(crate) clones: Vec<CloneTable>,
+    /// Routes mirrored, by family.
+    pub(crate) routes: BTreeMap<String, u64>,
+    /// Next hops by state: `usable` or why not.
+    pub(crate) next_hops: BTreeMap<String, u64>,
+    /// Full resyncs by cause: `start`, `overrun`, `link`, and so on.
+    pub(crate) resyncs: BTreeMap<String, u64>,
+    /// Times the kernel dropped netlink messages because the agent was too slow.
+    pub(crate) netlink_overruns: u64,
+    /// Bytes of kernel memory the maps may come to at their limits, as the kernel accounts them.
+    pub(crate) map_memory_bytes: u64,
+    /// Interfaces the agent is attached to or wants to be.
+    pub(crate) interfaces: Vec<InterfaceEntry>,
+}
+
+/// The clone table of one CPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CloneTable {
+    /// `ipv4`.
+    pub(crate) family: String,
+    /// CPU number.
+    pub(crate) cpu: u32,
+    /// Clones in the table.
+    pub(crate) live: u64,
+    /// Most clones the table can hold.
+    pub(crate) capacity: u64,
+    /// Clones made since start.
+    pub(crate) created: u64,
+    /// Clones removed since start, by reason: `timeout`, `route`, and so on.
+    pub(crate) expired: BTreeMap<String, u64>,
+    /// Clones not made because the table was full.
+    pub(crate) refused: u64,
+}
+
+/// One clone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CloneEntry {
+    /// Destination.
+    pub(crate) dst: IpAddr,
+    /// `ipv4`.
+    pub(crate) family: String,
+    /// CPU whose table it is in.
+    pub(crate) cpu: u32,
+    /// The network route it was cloned from.
+    pub(crate) prefix: IpNet,
+    /// Gateway, or nothing if the destination is on the link.
+    pub(crate) via: Option<IpAddr>,
+    /// Egress interface.
+    pub(crate) dev: String,
+    /// Largest IP packet in bytes.
+    pub(crate) mtu: u32,
+    /// Packets forwarded by it.
+    pub(crate) packets: u64,
+    /// Bytes forwarded by it.
+    pub(crate) bytes: u64,
+    /// Since its last packet.
+    pub(crate) idle_seconds: f64,
+    /// Until it expires, if no packet comes.
+    pub(crate) expires_in_seconds: f64,
+    /// `in-use` or `expiring`.
+    pub(crate) state: String,
+}
+
+/// One mirrored route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RouteEntry {
+    /// Destination prefix.
+    pub(crate) prefix: IpNet,
+    /// `ipv4`.
+    pub(crate) family: String,
+    /// `local`, `main` or `default`.
+    pub(crate) table: String,
+    /// As `ip route` names it: `unicast`, `local`, `blackhole`, and so on.
+    pub(crate) kind: String,
+    /// Gateway, or nothing if on the link.
+    pub(crate) via: Option<IpAddr>,
+    /// Egress interface.
+    pub(crate) dev: Option<String>,
+    /// Metric.
+    pub(crate) metric: u32,
+    /// Its own MTU in bytes, if it has one.
+    pub(crate) mtu: Option<u32>,
+    /// Whether packets it covers may be forwarded by XDP.
+    pub(crate) accelerated: bool,
+    /// Why not.
+    pub(crate) reason: Option<String>,
+}
+
+/// One next hop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NextHopEntry {
+    /// Index in the data plane's array.
+    pub(crate) id: u32,
+    /// Address of the neighbour.
+    pub(crate) address: IpAddr,
+    /// Egress interface.
+    pub(crate) dev: String,
+    /// Link-layer address, if resolved.
+    pub(crate) lladdr: Option<String>,
+    /// State of the neighbour, as `ip neigh` names it, or `none`.
+    pub(crate) neighbour: String,
+    /// MTU of the egress interface in bytes.
+    pub(crate) mtu: u32,
+    /// Mirrored routes that point here.
+    pub(crate) routes: u64,
+    /// Whether frames may be sent to it.
+    pub(crate) usable: bool,
+    /// Why not.
+    pub(crate) reason: Option<String>,
+}
+
+/// One interface that is attached, or wanted and not attached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InterfaceEntry {
+    /// Name.
+    pub(crate) name: String,
+    /// Index.
+    pub(crate) ifindex: u32,
+    /// `native`, `skb`, or `none` if not attached.
+    pub(crate) mode: String,
+    /// Whether packets received here may be forwarded by XDP.
+    pub(crate) accelerating: bool,
+    /// Whether frames may be redirected out of it.
+    pub(crate) egress: bool,
+    /// What stands against either.
+    pub(crate) reasons: Vec<String>,
+}
+
+/// What happens to a packet to an address, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Explanation {
+    /// The address asked for.
+    pub(crate) dst: IpAddr,
+    /// Outcome name, as in the metrics; a clone's or a route's if it would be forwarded.
+    pub(crate) outcome: String,
+    /// One sentence.
+    pub(crate) reason: String,
+    /// The route that covers it.
+    pub(crate) route: Option<RouteEntry>,
+    /// The next hop it would take.
+    pub(crate) next_hop: Option<NextHopEntry>,
+    /// Its clones on all CPUs.
+    pub(crate) clones: Vec<CloneEntry>,
+}

@@ -1,0 +1,235 @@
+//! What the kernel says over netlink, in the shape the mirror wants it. No I/O, no kernel structs.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+/// An interface index.
+pub(crate) type Ifindex = u32;
+
+/// A MAC address.
+pub(crate) type Mac = [u8; 6];
+
+/// One thing the kernel said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// RTM_NEWLINK.
+    Link(Link),
+    /// RTM_DELLINK (of the namespace, not of a bridge port).
+    LinkGone(Ifindex),
+    /// RTM_NEWADDR.
+    Address(Address),
+    /// RTM_DELADDR.
+    AddressGone(Address),
+    /// RTM_NEWROUTE; `replace` is NLM_F_REPLACE: the first route of the same prefix, DSCP and metric goes.
+    Route {
+        /// The route.
+        route: KernelRoute,
+        /// NLM_F_REPLACE was set.
+        replace: bool,
+        /// NLM_F_APPEND was set.
+        append: bool,
+    },
+    /// RTM_DELROUTE.
+    RouteGone(KernelRoute),
+    /// RTM_NEWNEXTHOP.
+    NextHopObject(NextHopObject),
+    /// RTM_DELNEXTHOP.
+    NextHopObjectGone(u32),
+    /// RTM_NEWNEIGH of an IPv4 neighbour (not a proxy entry, not a bridge FDB entry).
+    Neighbour(Neighbour),
+    /// RTM_DELNEIGH, likewise.
+    NeighbourGone {
+        /// Interface.
+        ifindex: Ifindex,
+        /// Address.
+        address: Ipv4Addr,
+    },
+    /// RTM_NEWNETCONF, IPv4.
+    Netconf(Netconf),
+    /// RTM_DELNETCONF, IPv4: the interface has no IPv4 settings any more.
+    NetconfGone(Ifindex),
+    /// RTM_NEWRULE, IPv4.
+    Rule(Rule),
+    /// RTM_DELRULE, IPv4.
+    RuleGone(Rule),
+    /// RTM_NEWQDISC.
+    Qdisc(Qdisc),
+    /// RTM_DELQDISC.
+    QdiscGone(Qdisc),
+    /// NETDEV_CMD_DEV_ADD_NTF, _CHANGE_NTF or an answer to DEV_GET: the device's `xdp-features` bits.
+    XdpFeatures {
+        /// Interface.
+        ifindex: Ifindex,
+        /// `enum netdev_xdp_act` bits, include/uapi/linux/netdev.h.
+        features: u64,
+    },
+}
+
+/// `xdp-features` bit: the device takes redirected frames (ndo_xdp_xmit).
+pub(crate) const XDP_FEATURE_NDO_XMIT: u64 = 1 << 2;
+
+/// An interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Index.
+    pub(crate) ifindex: Ifindex,
+    /// IFLA_IFNAME.
+    pub(crate) name: String,
+    /// ARPHRD_*, 1 is Ethernet.
+    pub(crate) hardware: u16,
+    /// IFF_* of ifi_flags.
+    pub(crate) flags: u32,
+    /// IFLA_ADDRESS if it is 6 bytes long.
+    pub(crate) mac: Option<Mac>,
+    /// IFLA_MTU in bytes.
+    pub(crate) mtu: u32,
+    /// IFLA_LINKINFO / IFLA_INFO_KIND: `veth`, `bridge`, …; nothing for a physical device.
+    pub(crate) kind: Option<String>,
+    /// IFLA_PARENT_DEV_BUS_NAME: `pci`, `virtio`, … (Linux 5.14).
+    pub(crate) bus: Option<String>,
+    /// IFLA_MASTER: the bridge, bond or VRF it is enslaved to.
+    pub(crate) master: Option<Ifindex>,
+    /// IFLA_XDP / IFLA_XDP_PROG_ID or any of the per-mode ids: a program is attached.
+    pub(crate) xdp_program: Option<u32>,
+}
+
+/// An IPv4 address of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Address {
+    /// Interface.
+    pub(crate) ifindex: Ifindex,
+    /// IFA_LOCAL, or IFA_ADDRESS where there is none.
+    pub(crate) local: Ipv4Addr,
+    /// ifa_prefixlen.
+    pub(crate) prefix_len: u8,
+}
+
+/// An IPv4 route of any table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KernelRoute {
+    /// RTA_DST / rtm_dst_len, host bits cleared.
+    pub(crate) prefix: Ipv4Net,
+    /// RTA_TABLE, or rtm_table.
+    pub(crate) table: u32,
+    /// rtm_type: RTN_UNICAST, RTN_LOCAL, …
+    pub(crate) kind: u8,
+    /// rtm_tos (DSCP).
+    pub(crate) tos: u8,
+    /// rtm_protocol: RTPROT_KERNEL, …
+    pub(crate) protocol: u8,
+    /// RTA_PRIORITY, 0 if absent.
+    pub(crate) metric: u32,
+    /// RTAX_MTU of RTA_METRICS, 0 if absent.
+    pub(crate) mtu: u32,
+    /// Where to.
+    pub(crate) target: RouteTarget,
+}
+
+/// Where a route or a next-hop object leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RouteTarget {
+    /// Nowhere (blackhole and the like), or a kind that has no next hop.
+    None,
+    /// One next hop given in the route itself.
+    Hop(Hop),
+    /// RTA_NH_ID: a next-hop object. Takes precedence over the RTA_GATEWAY and RTA_OIF sent along with it.
+    Object(u32),
+    /// RTA_MULTIPATH with more than one next hop (with exactly one it is a [`RouteTarget::Hop`]).
+    Multipath(Vec<Hop>),
+}
+
+/// A next hop in a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hop {
+    /// RTA_OIF, 0 if absent.
+    pub(crate) ifindex: Ifindex,
+    /// RTA_GATEWAY.
+    pub(crate) gateway: Option<Ipv4Addr>,
+    /// RTA_VIA with an IPv6 address: IPv4 over an IPv6 next hop.
+    pub(crate) via_ipv6: bool,
+    /// RTA_ENCAP: lightweight tunnel (MPLS, SRv6, …).
+    pub(crate) encap: bool,
+    /// RTNH_F_* (dead, linkdown, onlink, …).
+    pub(crate) flags: u32,
+}
+
+/// A next-hop object (`ip nexthop`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NextHopObject {
+    /// NHA_ID.
+    pub(crate) id: u32,
+    /// What it is.
+    pub(crate) kind: NextHopKind,
+}
+
+/// Kinds of next-hop objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextHopKind {
+    /// One next hop.
+    Hop(Hop),
+    /// NHA_GROUP.
+    Group,
+    /// NHA_BLACKHOLE.
+    Blackhole,
+    /// NHA_FDB, or anything else that does not route.
+    Other,
+}
+
+/// A neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    /// Interface.
+    pub(crate) ifindex: Ifindex,
+    /// NDA_DST.
+    pub(crate) address: Ipv4Addr,
+    /// ndm_state: NUD_*.
+    pub(crate) state: u16,
+    /// NDA_LLADDR if it is 6 bytes long.
+    pub(crate) lladdr: Option<Mac>,
+}
+
+/// IPv4 settings of an interface, or of `all` and `default`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Netconf {
+    /// NETCONFA_IFINDEX: an interface, [`Netconf::ALL`] or [`Netconf::DEFAULT`].
+    pub(crate) ifindex: i32,
+    /// NETCONFA_FORWARDING, if the message carries it.
+    pub(crate) forwarding: Option<bool>,
+    /// NETCONFA_RP_FILTER: 0, 1 or 2, if the message carries it.
+    pub(crate) rp_filter: Option<u8>,
+}
+
+impl Netconf {
+    /// NETCONFA_IFINDEX_ALL.
+    pub(crate) const ALL: i32 = -1;
+    /// NETCONFA_IFINDEX_DEFAULT.
+    pub(crate) const DEFAULT: i32 = -2;
+}
+
+/// A policy rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Rule {
+    /// FRA_PRIORITY, 0 if absent.
+    pub(crate) priority: u32,
+    /// FRA_TABLE, or the header's table.
+    pub(crate) table: u32,
+    /// FR_ACT_*; 1 is "look up the table".
+    pub(crate) action: u8,
+    /// Whether it has any selector at all (from, to, tos, iif, oif, fwmark, l3mdev, ports, protocol, uid range,
+    /// inverted), any suppressor, or an unknown attribute.
+    pub(crate) selective: bool,
+}
+
+/// A queueing discipline.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Qdisc {
+    /// Interface.
+    pub(crate) ifindex: Ifindex,
+    /// tcm_handle.
+    pub(crate) handle: u32,
+    /// tcm_parent: TC_H_ROOT is 0xffff_ffff, TC_H_INGRESS (ingress, clsact) 0xffff_fff1.
+    pub(crate) parent: u32,
+    /// TCA_KIND.
+    pub(crate) kind: String,
+}
