@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
+use clap::{
+    Args, ValueEnum,
+    builder::{NonEmptyStringValueParser, RangedU64ValueParser},
+};
 use glob::Pattern;
 
 use super::duration;
@@ -14,57 +17,61 @@ const LONGEST_NAME: usize = 15;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Agent options")]
 pub(crate) struct AgentOptions {
-    /// Attach to this interface, or to all that match the pattern, now and later (repeatable)
+    /// Attach to this interface, or to all that match, now and later
     #[arg(short, long = "interface", value_name = "NAME-OR-GLOB", value_parser = interface)]
     pub(crate) interfaces: Vec<Pattern>,
 
-    /// Serve this network namespace: a name under /run/netns, or a path such as /proc/PID/ns/net
-    ///
-    /// Routes and interfaces are those of the namespace; the control socket and the metrics stay where the agent was started.
-    #[arg(long, value_name = "NAME|PATH", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    /// Serve this namespace: a name of 'ip netns', or /proc/PID/ns/net
+    #[arg(long, value_name = "NAME|PATH", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) netns: Option<String>,
 
-    /// How to attach the XDP program: by the driver, or after the kernel has made an skb
-    #[arg(long, value_name = "MODE", value_enum, default_value_t = XdpMode::Native)]
+    /// XDP in the driver (native) or in the stack (skb)
+    #[arg(long, value_name = "MODE", hide_possible_values = true)]
+    #[arg(default_value = "native")]
     pub(crate) xdp_mode: XdpMode,
 
-    /// Serve Prometheus metrics at http://IP:PORT/metrics
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9477", value_parser = listen_address)]
+    /// Prometheus metrics at /metrics
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
+    #[arg(default_value = "127.0.0.1:9477")]
     pub(crate) listen_address: SocketAddr,
 
-    /// Expire a clone that forwarded nothing for this long
-    #[arg(long, value_name = "DURATION", default_value = "3600s", value_parser = duration::parse)]
+    /// Expire clones idle for this long
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(default_value = "3600s")]
     pub(crate) rtexpire: Duration,
 
-    /// Look for clones to expire this often; at least 1s
-    #[arg(long, value_name = "DURATION", default_value = "600s", value_parser = duration::parse_nonzero)]
+    /// Look for idle clones this often, at least 1s
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_nonzero)]
+    #[arg(default_value = "600s")]
     pub(crate) sweep_interval: Duration,
 
     /// Most clones in the table of one CPU
-    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = up_to(16_777_216))]
+    #[arg(long, value_name = "N", value_parser = up_to(16_777_216))]
+    #[arg(default_value = "65536")]
     pub(crate) clones_per_cpu: u32,
 
-    /// Most routes mirrored; further ones are left to the kernel
-    #[arg(long, value_name = "N", default_value_t = 2_097_152, value_parser = up_to(16_777_216))]
+    /// Most routes mirrored
+    #[arg(long, value_name = "N", value_parser = up_to(16_777_216))]
+    #[arg(default_value = "2097152")]
     pub(crate) max_routes: u32,
 
-    /// Most next hops; routes by further ones are left to the kernel
-    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = up_to(1_048_576))]
+    /// Most next hops
+    #[arg(long, value_name = "N", value_parser = up_to(1_048_576))]
+    #[arg(default_value = "16384")]
     pub(crate) max_next_hops: u32,
 
-    /// Consent that packets forwarded by XDP skip netfilter, tc and XFRM
-    ///
-    /// Without it the agent leaves the packets to the kernel wherever rules, filters or policies would have to see them.
+    /// Consent that forwarded packets skip netfilter, tc and XFRM
     #[arg(long)]
     pub(crate) bypass_netfilter: bool,
 
-    /// Log one packet in N (1000 if N is not given) as the XDP program sees it; off without this option
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1000",
-          value_parser = up_to(u32::MAX))]
+    /// Log one packet in N (default 1000); off without this
+    #[arg(long, value_name = "N", value_parser = up_to(u32::MAX))]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "1000")]
     pub(crate) trace_packets: Option<u32>,
 
-    /// Log this and what is worse, to stderr
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    /// Log to stderr: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", hide_possible_values = true)]
+    #[arg(default_value = "info")]
     pub(crate) log_level: LogLevel,
 
     /// Global: stands with [`CommandLine`](super::command_line), since every client command takes it as well.
@@ -76,8 +83,10 @@ pub(crate) struct AgentOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum XdpMode {
     /// In the driver: the only mode that makes anything faster.
+    #[value(help = None)]
     Native,
     /// In the network stack: works everywhere, for trying out.
+    #[value(help = None)]
     Skb,
 }
 

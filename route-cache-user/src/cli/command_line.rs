@@ -29,27 +29,18 @@ pub(crate) fn parse() -> Invocation {
     try_parse(std::env::args_os()).unwrap_or_else(|error| error.exit())
 }
 
-/// Route cache for Linux routers: forwards packets by XDP out of cloned host routes, with the kernel as the slow path
-///
-/// Without a command, route-cache is the agent: it attaches an XDP program to the interfaces named, mirrors the kernel's
-/// routes and neighbours into it, and runs in the foreground until SIGINT or SIGTERM, when it removes all it made.
-/// A packet is forwarded by XDP only where the kernel would have done the same; everything else is left to the kernel.
-///
-/// With a command, it asks a running agent.
+/// `route-cache`.
 #[derive(Debug, Parser)]
 #[command(
     name = "route-cache",
     version,
+    about = ABOUT,
     override_usage = "route-cache --interface NAME-OR-GLOB... [AGENT OPTIONS]\n       \
                       route-cache [--control-socket PATH] COMMAND",
     after_help = EXAMPLES,
-    max_term_width = 100,
 )]
 struct CommandLine {
-    #[command(flatten)]
-    agent: AgentOptions,
-
-    /// The Unix socket on which the agent answers the commands
+    /// Socket for commands
     #[arg(
         long,
         global = true,
@@ -58,11 +49,28 @@ struct CommandLine {
     )]
     control_socket: PathBuf,
 
+    #[command(flatten)]
+    agent: AgentOptions,
+
     #[command(subcommand)]
     command: Option<ClientCommand>,
 }
 
+const ABOUT: &str = "\
+route-cache forwards packets by XDP out of cloned host routes, with the kernel as the slow path.
+
+Without a command it is the agent: it attaches an XDP program to the interfaces named, mirrors the
+kernel's routes and neighbours into it, and runs in the foreground until SIGINT or SIGTERM, when it
+removes all it made. XDP forwards a packet only where the kernel would have forwarded it just so;
+everything else is left to the kernel.
+
+With a command it asks a running agent.";
+
 const EXAMPLES: &str = "\
+A DURATION is whole seconds, minutes or hours: 90, 90s, 5m, 1h. With --netns, routes and interfaces
+are those of the namespace; the control socket and the metrics stay where the agent was started.
+Without --bypass-netfilter, packets that such rules would have to see are left to the kernel.
+
 Examples:
   Accelerate two interfaces, and every VXLAN device that ever appears:
     route-cache --interface eth0 --interface eth1 --interface 'vxlan*'
@@ -78,7 +86,7 @@ Examples:
 /// A question to a running agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub(crate) enum ClientCommand {
-    /// Show whether packets are forwarded by XDP, how they end, and how full the tables are
+    /// Show whether XDP forwards, how packets end, and how full the tables are
     Status(Format),
     /// List what is in a table
     Show {
