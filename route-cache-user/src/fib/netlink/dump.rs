@@ -70,7 +70,13 @@ impl Dumper {
         Ok(Self { route, generic, netdev })
     }
 
-    /// Tells `sink` everything in a table. After an error what was told is not the whole of it: forget
+    /// Tells `sink` everything in a table.
+    ///
+    /// The kernel notices changes while it is read for links, addresses, rules and next-hop objects, but
+    /// not for routes and neighbours (`inet_dump_fib`, `neigh_dump_info`): whoever wants these whole
+    /// subscribes first and applies what was heard meanwhile.
+    ///
+    /// After an error what was told is not the whole of it: forget
     /// it, and ask again if it was [`DumpError::Interrupted`].
     pub(crate) fn dump(
         &mut self,

@@ -20,7 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const NLMSG_NOOP: u16 = libc::NLMSG_NOOP as u16;
 const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
 const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
-const NLM_F_MULTI: u16 = libc::NLM_F_MULTI as u16;
 const NLM_F_DUMP_INTR: u16 = libc::NLM_F_DUMP_INTR as u16;
 
 /// Why there is no answer.
@@ -41,6 +40,14 @@ pub(crate) enum DumpError {
     /// The socket failed; it is of no use any more.
     #[error("netlink socket: {0}")]
     Socket(#[from] io::Error),
+}
+
+/// How long an answer is. NLM_F_MULTI does not tell: the dumps of generic netlink families lack it
+/// (`genlmsg_iput` in include/net/genetlink.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    One,
+    UntilDone,
 }
 
 /// A blocking netlink socket in the network namespace of the thread that opened it.
@@ -78,7 +85,7 @@ impl Exchange {
         request: Request,
         part: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
     ) -> Result<(), DumpError> {
-        self.converse(request, part)
+        self.converse(request, Parts::UntilDone, part)
     }
 
     /// Asks for one thing, or for a change (then `answer` is not called).
@@ -87,12 +94,13 @@ impl Exchange {
         request: Request,
         answer: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
     ) -> Result<(), DumpError> {
-        self.converse(request, answer)
+        self.converse(request, Parts::One, answer)
     }
 
     fn converse(
         &mut self,
         request: Request,
+        parts: Parts,
         mut part: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
     ) -> Result<(), DumpError> {
         self.sequence = self.sequence.wrapping_add(1);
@@ -119,7 +127,7 @@ impl Exchange {
                         if bad.is_none() {
                             bad = part(&message).err();
                         }
-                        message.flags & NLM_F_MULTI == 0
+                        parts == Parts::One
                     }
                 };
                 if end {

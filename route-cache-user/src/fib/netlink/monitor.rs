@@ -78,6 +78,12 @@ impl Monitor {
         self.netdev.is_some()
     }
 
+    /// The rtnetlink socket, for a test that talks to it.
+    #[cfg(test)]
+    pub(super) fn route_socket(&self) -> &Socket {
+        self.route.get_ref()
+    }
+
     /// Waits until the kernel said something and appends it to `events`. Dropped while it waits, it
     /// has taken nothing.
     pub(crate) async fn next(&mut self, events: &mut Vec<Event>) -> anyhow::Result<Received> {

@@ -17,9 +17,24 @@ pub(crate) fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Runs a command in the calling thread's namespace; it must succeed.
+/// The same with a pair of Ethernet devices, `left` (10.0.0.1/24) and `right`, both up.
+pub(crate) fn with_veth<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    in_namespace(|| {
+        run("ip link add left address 02:00:00:00:00:01 type veth peer name right \
+             && ip link set left up && ip link set right up \
+             && ip address add 10.0.0.1/24 dev left");
+        test()
+    })
+}
+
+/// Runs a shell command in the calling thread's namespace; it must succeed.
 pub(crate) fn run(command: &str) {
-    let output = Command::new("sh").args(["-c", command]).output().expect("sh runs");
+    let output = Command::new("sh").args(["-ec", command]).output().expect("sh runs");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "`{command}` failed: {complaint}");
+}
+
+/// The index of an interface in the calling thread's namespace.
+pub(crate) fn index(name: &str) -> u32 {
+    nix::net::if_::if_nametoindex(name).expect("the interface is there")
 }
