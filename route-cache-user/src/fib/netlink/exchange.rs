@@ -163,12 +163,11 @@ fn verdict(message: &Message<'_>) -> Result<(), DumpError> {
     let Some(bytes) = message.payload.first_chunk::<4>() else { return Ok(()) };
     match i32::from_ne_bytes(*bytes) {
         0 => Ok(()),
-        error => Err(match Errno::from_raw(error.wrapping_neg()) {
-            Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT => {
-                DumpError::Unsupported
-            }
-            #[allow(clippy::wildcard_enum_match_arm)] // Errno is a list of numbers, not of cases.
-            errno => DumpError::Refused(errno),
-        }),
+        error => Err(refusal(Errno::from_raw(error.wrapping_neg()))),
     }
+}
+
+fn refusal(errno: Errno) -> DumpError {
+    let missing = [Errno::EOPNOTSUPP, Errno::EAFNOSUPPORT, Errno::EPROTONOSUPPORT];
+    if missing.contains(&errno) { DumpError::Unsupported } else { DumpError::Refused(errno) }
 }

@@ -29,13 +29,9 @@ mod rule;
 mod wire;
 
 #[cfg(test)]
-mod bytes_test;
-#[cfg(test)]
-mod dump_test;
-#[cfg(test)]
-mod monitor_test;
-#[cfg(test)]
 pub(crate) mod namespace;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use dump::{Dumper, Table};
 pub(crate) use exchange::{DumpError, Exchange};

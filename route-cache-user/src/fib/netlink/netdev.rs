@@ -1,6 +1,8 @@
 //! The generic netlink family `netdev`, which tells what XDP a device can do (Linux 6.3).
 //! net/core/netdev-genl.c, and net/netlink/genetlink.c for the question where to find it.
 
+use nix::errno::Errno;
+
 use super::exchange::{DumpError, Exchange};
 use super::request::Request;
 use super::wire::{Attribute, Malformed, Message};
@@ -34,9 +36,7 @@ impl Family {
             family = parse_family(answer)?;
             Ok(())
         }) {
-            Err(DumpError::Refused(errno)) if errno == nix::errno::Errno::ENOENT => {
-                Err(DumpError::Unsupported)
-            }
+            Err(DumpError::Refused(Errno::ENOENT)) => Err(DumpError::Unsupported),
             Err(error) => Err(error),
             Ok(()) => family.ok_or(DumpError::Unsupported),
         }

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::netdev::Family;
-use super::wire::{Malformed, align, attributes, messages};
-use super::{Request, event};
+use super::super::netdev::Family;
+use super::super::wire::{Malformed, Message, align, attributes, messages};
+use super::super::{Request, event};
 use crate::fib::message::{Event, RouteTarget};
 
 const FAMILY: Family = Family { id: 130, group: 5 };
@@ -23,7 +23,7 @@ const DUMPS: [&[u8]; 8] = [
 ];
 
 fn parse(datagram: &[u8]) -> Vec<Result<Option<Event>, Malformed>> {
-    let one = |message: Result<super::Message<'_>, Malformed>| {
+    let one = |message: Result<Message<'_>, Malformed>| {
         let message = message?;
         if message.kind == FAMILY.id { FAMILY.parse(&message) } else { event::parse(&message) }
     };
