@@ -8,8 +8,7 @@
 //! ```
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
+    collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
@@ -33,8 +32,8 @@ use crate::{
     fib::{
         dump, interlock,
         install::Written,
-        message::{Event, Ifindex},
-        netlink::{Monitor, Received},
+        message::{Event, Link},
+        netlink::{Dumper, Monitor, Received},
         plan::{Fib, Limits},
         tables::{Cause, Tables},
     },
@@ -101,11 +100,11 @@ impl Shared {
 /// # Errors
 ///
 /// Anything that keeps it from starting; nothing is left behind then.
-pub(crate) fn run(options: AgentOptions, control_socket: &Path) -> Result<()> {
-    let wanted = Wanted::new(&options.interfaces)?;
+pub(crate) fn run(options: AgentOptions) -> Result<()> {
+    let wanted = Wanted::new(options.interfaces.clone());
     // The listeners belong to the namespace the agent was started in; all else to the one it serves.
     let metrics_listener = metrics::bind(options.listen_address)?;
-    let control_listener = control::bind(control_socket)?;
+    let (control_listener, _removed_at_the_end) = control::bind(&options.control_socket)?;
     if let Some(name) = &options.netns {
         netns::enter(name)?;
     }
@@ -120,8 +119,10 @@ pub(crate) fn run(options: AgentOptions, control_socket: &Path) -> Result<()> {
         for index in 0..shared.clones.len() {
             tokio::spawn(sweep::run(Arc::clone(&shared), index));
         }
-        tokio::spawn(control::serve(control_listener, Arc::<View>::clone(&source)));
-        tokio::spawn(metrics::serve(metrics_listener, source));
+        let never = std::future::pending::<()>;
+        let asked = Arc::<View>::clone(&source);
+        tokio::spawn(control::serve(control_listener, asked, control::Limits::default(), never()));
+        tokio::spawn(metrics::serve(metrics_listener, source, metrics::Limits::default(), never()));
         let served = agent.serve().await;
         agent.stop();
         served
@@ -140,8 +141,10 @@ struct Agent {
     clock_reader: ClockReader,
     config: Config,
     monitor: Monitor,
+    /// For questions about single neighbours.
+    dumper: Dumper,
     resync: Resync,
-    interlocks: Option<JoinHandle<Result<Interlocks>>>,
+    interlocks: Option<JoinHandle<Result<interlock::Found>>>,
 }
 
 /// When the next dump is to start, and what came in since the present one did.
@@ -152,9 +155,6 @@ struct Resync {
     running: Option<JoinHandle<Result<Tables>>>,
     meanwhile: Vec<Event>,
 }
-
-/// What polling found: against all of IPv4, and against single interfaces.
-type Interlocks = (Vec<String>, HashMap<Ifindex, Vec<String>>);
 
 impl Agent {
     fn start(options: AgentOptions, wanted: Wanted) -> Result<(Self, Arc<Shared>)> {
@@ -167,13 +167,13 @@ impl Agent {
         let monitor = Monitor::open(RECEIVE_BUFFER)?;
         let tables = dump::all().context("cannot read the kernel's tables")?;
         wanted.check(tables.links.values().map(|link| link.name.as_str()))?;
-        let traced = options.trace_every.is_some();
+        let traced = options.trace_packets.is_some();
         let Dataplane { mut ebpf, writer, clones, counters, clock_reader, clock } = Dataplane::load(sizes, traced)?;
         if traced {
             trace_packets(&mut ebpf)?;
         }
         let limits = Limits { routes: sizes.routes, hops: sizes.hops, bypass: options.bypass_netfilter };
-        let config = Config { trace_every: options.trace_every.unwrap_or(0), ..Config::default() };
+        let config = Config { trace_every: options.trace_packets.unwrap_or(0).into(), ..Config::default() };
         let state = State {
             fib: Fib::new(limits),
             attachments: Attachments::new(forwarder(traced), options.xdp_mode),
@@ -197,6 +197,7 @@ impl Agent {
             clock_reader,
             config,
             monitor,
+            dumper: Dumper::open().context("cannot open a netlink socket")?,
             resync: Resync::default(),
             interlocks: None,
         };
@@ -213,10 +214,10 @@ impl Agent {
         for link in &wanted {
             state.attachments.attach(&mut self.ebpf, link)?;
             state.fib.set_attached(link.ifindex, true);
-            tracing::info!("attached to {} ({})", link.name, state.attachments.mode().name());
+            tracing::info!("attached to {} ({})", link.name, state.attachments.mode_name());
         }
-        let (all, by_interface) = poll_interlocks(&tables, self.shared.options.bypass_netfilter)?;
-        state.fib.set_interlocks(all, by_interface);
+        let found = interlock::poll(&tables.link_names(), self.shared.options.bypass_netfilter)?;
+        state.fib.set_interlocks(found);
         *state.resyncs.entry(Cause::Start).or_default() += 1;
         state.fib.replace(tables);
         self.install(&mut state)?;
@@ -262,8 +263,8 @@ impl Agent {
         if self.interlocks.is_none() {
             let (shared, bypass) = (Arc::clone(&self.shared), self.shared.options.bypass_netfilter);
             self.interlocks = Some(tokio::task::spawn_blocking(move || {
-                let names = interlock_names(&shared.read().fib.tables);
-                poll_named(&names, bypass)
+                let names = shared.read().fib.tables.link_names();
+                interlock::poll(&names, bypass)
             }));
         }
         if self.shared.read().fib.may_fit_now() {
@@ -333,12 +334,12 @@ impl Agent {
         }
     }
 
-    fn attach_late(&mut self, state: &mut State, link: &crate::fib::message::Link) {
+    fn attach_late(&mut self, state: &mut State, link: &Link) {
         let failed_before = state.attachments.failure(link.ifindex).map(str::to_owned);
         match state.attachments.attach(&mut self.ebpf, link) {
             Ok(()) => {
                 state.fib.set_attached(link.ifindex, true);
-                tracing::info!("attached to {} ({})", link.name, state.attachments.mode().name());
+                tracing::info!("attached to {} ({})", link.name, state.attachments.mode_name());
             }
             Err(error) => {
                 let error = format!("{error:#}");
@@ -389,19 +390,23 @@ impl Agent {
         }
     }
 
-    fn polled(&mut self, found: Result<Interlocks>) {
-        let (all, by_interface) = found.unwrap_or_else(|error| {
-            (vec![format!("it cannot be told what XDP would bypass: {error:#}")], HashMap::new())
+    fn polled(&mut self, found: Result<interlock::Found>) {
+        let found = found.unwrap_or_else(|error| interlock::Found {
+            everywhere: vec![format!("it cannot be told what XDP would bypass: {error:#}")],
+            ..interlock::Found::default()
         });
         let shared = Arc::clone(&self.shared);
         let mut state = shared.write();
-        if state.fib.interlocks == all && state.fib.interface_interlocks == by_interface {
+        if state.fib.interlocks == found {
             return;
         }
-        for reason in all.iter().filter(|reason| !state.fib.interlocks.contains(reason)) {
+        for reason in found.everywhere.iter().filter(|reason| !state.fib.interlocks.everywhere.contains(reason)) {
             tracing::warn!("IPv4 passes to the kernel: {reason}");
         }
-        state.fib.set_interlocks(all, by_interface);
+        if found.everywhere.is_empty() && !state.fib.interlocks.everywhere.is_empty() {
+            tracing::info!("nothing that XDP would bypass is left");
+        }
+        state.fib.set_interlocks(found);
         self.install_or_distrust(&mut state);
     }
 
@@ -450,16 +455,16 @@ impl Agent {
                 continue;
             }
             let confirmed = match state.fib.tables.neighbour_of(*key) {
-                Ok((ifindex, address)) => dump::confirm_neighbour(ifindex, address),
+                Ok((ifindex, address)) => self.dumper.confirm_neighbour(ifindex, address),
                 Err(_) => continue,
             };
             match confirmed {
-                Ok(()) => {
+                Ok(_asked) => {
                     if let Err(error) = self.writer.touched.set(index, 0, 0) {
                         tracing::warn!("cannot clear the mark of next hop {index}: {error}");
                     }
                 }
-                Err(error) => tracing::debug!("cannot have next hop {index} confirmed: {error:#}"),
+                Err(error) => tracing::debug!("cannot have next hop {index} confirmed: {error}"),
             }
         }
     }
@@ -507,20 +512,6 @@ async fn finished<T>(task: &mut Option<JoinHandle<Result<T>>>) -> Result<T> {
     };
     *task = None;
     joined.context("a task broke off")?
-}
-
-type Names = Vec<(Ifindex, String)>;
-
-fn interlock_names(tables: &Tables) -> Names {
-    tables.links.values().map(|link| (link.ifindex, link.name.clone())).collect()
-}
-
-fn poll_interlocks(tables: &Tables, bypass: bool) -> Result<Interlocks> {
-    poll_named(&interlock_names(tables), bypass)
-}
-
-fn poll_named(names: &Names, bypass: bool) -> Result<Interlocks> {
-    interlock::poll(names, bypass)
 }
 
 /// Forwards what the traced program logs to the log.

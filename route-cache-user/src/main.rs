@@ -1,20 +1,47 @@
-//! The agent of Route Cache.
-#![allow(dead_code, unused_imports)]
+//! The agent of Route Cache, and its command line.
+//!
+//! - [`cli`], [`control`], [`metrics`], [`view`]: what people and machines ask, and what they are told.
+//! - [`agent`]: starts and stops the tasks; [`fib`]: the mirror of the kernel's tables; [`sweep`]: the life of clones.
+//! - [`dataplane`], [`maps`], [`sys`]: the BPF object, its maps, and the system calls no library has.
 
+mod agent;
 mod cli;
 mod control;
+mod dataplane;
+mod fib;
+mod maps;
 mod metrics;
+mod netns;
+mod sweep;
+mod sys;
+mod view;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use crate::cli::{AgentOptions, Invocation};
 
 fn main() -> ExitCode {
     match cli::parse() {
-        cli::Invocation::Client { command, control_socket } => {
-            cli::run_client(command, &control_socket)
-        }
-        cli::Invocation::Agent(options) => {
-            println!("{options:?}");
-            ExitCode::SUCCESS
+        Invocation::Client { command, control_socket } => cli::run_client(command, &control_socket),
+        Invocation::Agent(options) => {
+            log_to_stderr(&options);
+            match agent::run(options) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("route-cache: {error:#}");
+                    ExitCode::FAILURE
+                }
+            }
         }
     }
+}
+
+/// Plain lines for a journal, colours for a terminal.
+fn log_to_stderr(options: &AgentOptions) {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::level_filters::LevelFilter::from(options.log_level))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }

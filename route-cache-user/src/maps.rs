@@ -188,6 +188,16 @@ impl CloneTable {
         Ok(())
     }
 
+    /// The clone of a destination.
+    pub(crate) fn get(&self, destination: Address4) -> io::Result<Option<Clone4>> {
+        let mut clone = Clone4::new([0; 4], 0, 0);
+        match sys::lookup(self.map.fd().as_fd(), &destination, &mut clone) {
+            Ok(()) => Ok(Some(clone)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deletes clones. Returns how many were there.
     pub(crate) fn delete(&self, destinations: &[Address4]) -> io::Result<u64> {
         let removed = delete_all(self.map.fd().as_fd(), destinations)?;

@@ -13,6 +13,7 @@ use aya::Pod;
 /// `bpf_cmd` (include/uapi/linux/bpf.h), since Linux 5.6.
 #[derive(Clone, Copy)]
 enum Command {
+    LookupElement = 1,
     DeleteElement = 3,
     Lookup = 24,
     Update = 26,
@@ -81,6 +82,13 @@ pub(crate) fn delete_batch<K: Pod>(map: BorrowedFd<'_>, keys: &[K]) -> BatchResu
     }
     let mut attr = attr::<K, u8>(map, keys, &[]);
     bpf(Command::Delete, &mut attr).map_err(|error| (attr.count as usize, error))
+}
+
+/// Reads one element. `K` and `V` must be the map's own types.
+pub(crate) fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &mut V) -> io::Result<()> {
+    let map_fd = map.as_raw_fd() as u64;
+    let (key, value) = (&raw const *key as u64, &raw mut *value as u64);
+    bpf(Command::LookupElement, &mut ElementAttr { map_fd, key, value, flags: 0 })
 }
 
 /// Removes one element, whatever the type of the map. `K` must be the map's own type.

@@ -41,7 +41,10 @@ impl Writer {
             benign_if_missing(self.local_addresses.remove(&address.octets()))
                 .with_context(|| format!("cannot remove own address {address}"))?;
         }
-        for &(ifindex, word) in plan.ports.iter().filter(|(ifindex, _)| *ifindex < self.ports.len()) {
+        for &(ifindex, word) in &plan.ports {
+            if ifindex >= self.ports.len() {
+                continue;
+            }
             let written = self.ports.set(ifindex, word, 0);
             written.with_context(|| format!("cannot set up ingress interface {ifindex}"))?;
         }

@@ -6,10 +6,11 @@
 //!
 //! - [`message`]: what the kernel says; [`netlink`]: how it is heard; [`interlock`]: what it does not say and has to be
 //!   asked for.
-//! - [`tables`]: what it has said so far; [`verdict`]: what may be done about it, and why not.
+//! - [`dump`]: whole dumps; [`tables`]: what was said so far; [`verdict`]: what may be done about it, and why not.
 //! - [`slots`], [`hops`]: what was handed out in the data plane; [`plan`]: what is to be written there; [`install`]:
 //!   writing it, in the order that keeps old answers from looking new.
 
+pub(crate) mod dump;
 pub(crate) mod hops;
 pub(crate) mod install;
 pub(crate) mod interlock;

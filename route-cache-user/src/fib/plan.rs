@@ -14,6 +14,7 @@ use route_cache_common::{
 
 use super::{
     hops::Hops,
+    interlock,
     message::{Event, Ifindex, Neighbour},
     slots::Slots,
     tables::{Cause, NeighbourKey, Tables, Touched},
@@ -99,10 +100,8 @@ pub(crate) struct Fib {
     pub(crate) slots: Slots,
     /// Routes in the trie.
     pub(crate) installed: HashMap<Ipv4Net, Installed>,
-    /// What stands against IPv4 as a whole, found outside the tables.
-    pub(crate) interlocks: Vec<String>,
-    /// What stands against single interfaces, found outside the tables.
-    pub(crate) interface_interlocks: HashMap<Ifindex, Vec<String>>,
+    /// What stands against forwarding, found outside the tables.
+    pub(crate) interlocks: interlock::Found,
     /// Why the tables are not to be used now, if they are not.
     distrust: Option<Cause>,
     /// Something did not fit.
@@ -124,8 +123,7 @@ impl Fib {
             hops: Hops::new(limits.hops),
             slots: Slots::new(limits.routes),
             installed: HashMap::new(),
-            interlocks: Vec::new(),
-            interface_interlocks: HashMap::new(),
+            interlocks: interlock::Found::default(),
             distrust: Some(Cause::Start),
             full: None,
             attached: BTreeSet::new(),
@@ -146,21 +144,21 @@ impl Fib {
         }
         reasons.extend(self.full.map(str::to_owned));
         reasons.extend(self.tables.against_rules());
-        reasons.extend(self.interlocks.iter().cloned());
+        reasons.extend(self.interlocks.everywhere.iter().cloned());
         reasons
     }
 
     /// What stands against forwarding what an interface receives.
     pub(crate) fn ingress(&self, ifindex: Ifindex) -> Vec<String> {
         let mut reasons = self.tables.ingress(ifindex, self.limits.bypass);
-        reasons.extend(self.interface_interlocks.get(&ifindex).into_iter().flatten().cloned());
+        reasons.extend(self.interlocks.by_interface.get(&ifindex).into_iter().flatten().cloned());
         reasons
     }
 
     /// Whether frames may be redirected out of an interface.
     pub(crate) fn egress(&self, ifindex: Ifindex) -> Result<(), Against> {
         self.tables.egress(ifindex, self.limits.bypass)?;
-        match self.interface_interlocks.get(&ifindex).and_then(|reasons| reasons.first()) {
+        match self.interlocks.by_interface.get(&ifindex).and_then(|reasons| reasons.first()) {
             Some(reason) => Err(Against { outcome: Outcome::PassEgress, reason: reason.clone() }),
             None => Ok(()),
         }
@@ -176,15 +174,14 @@ impl Fib {
         self.dirty.interfaces.insert(ifindex);
     }
 
-    /// What polling found. Interfaces whose answer changed are judged again.
-    pub(crate) fn set_interlocks(&mut self, all: Vec<String>, by_interface: HashMap<Ifindex, Vec<String>>) {
-        self.interlocks = all;
-        for ifindex in by_interface.keys().chain(self.interface_interlocks.keys()) {
-            if by_interface.get(ifindex) != self.interface_interlocks.get(ifindex) {
+    /// Takes in what polling found. Interfaces whose answer changed are judged again.
+    pub(crate) fn set_interlocks(&mut self, found: interlock::Found) {
+        let known = std::mem::replace(&mut self.interlocks, found);
+        for ifindex in known.by_interface.keys().chain(self.interlocks.by_interface.keys()) {
+            if known.by_interface.get(ifindex) != self.interlocks.by_interface.get(ifindex) {
                 self.dirty.interfaces.insert(*ifindex);
             }
         }
-        self.interface_interlocks = by_interface;
     }
 
     /// Stops using the tables until [`Fib::replace`].

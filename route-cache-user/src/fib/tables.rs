@@ -131,6 +131,16 @@ impl KernelRoute {
 }
 
 impl RouteTarget {
+    /// The interface of the first next hop.
+    pub(crate) fn first_interface(&self) -> Option<Ifindex> {
+        match self {
+            Self::Hop(hop) => Some(hop.ifindex),
+            Self::Multipath(hops) => hops.first().map(|hop| hop.ifindex),
+            Self::None | Self::Object(_) => None,
+        }
+        .filter(|ifindex| *ifindex != 0)
+    }
+
     fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Hop(a), Self::Hop(b)) => (a.ifindex, a.gateway) == (b.ifindex, b.gateway),

@@ -279,6 +279,11 @@ impl Tables {
             .is_some_and(|all| all.iter().any(|r| r.kind == RTN_LOCAL && r.protocol != RTPROT_KERNEL))
     }
 
+    /// Indexes and names of all interfaces.
+    pub(crate) fn link_names(&self) -> Vec<(Ifindex, String)> {
+        self.links.values().map(|link| (link.ifindex, link.name.clone())).collect()
+    }
+
     /// Name of an interface, or its number.
     pub(crate) fn link_name(&self, ifindex: Ifindex) -> String {
         self.links.get(&ifindex).map_or_else(|| format!("interface {ifindex}"), |link| link.name.clone())
