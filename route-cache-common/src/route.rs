@@ -107,7 +107,13 @@ mod tests {
             actions[i + 1] = Action::Pass(*outcome);
         }
         for action in actions {
-            let route = Route { action, slot: 0x8765_4321, generation: u32::MAX, mtu: 9000, prefix_len: 24 };
+            let route = Route {
+                action,
+                slot: 0x8765_4321,
+                generation: u32::MAX,
+                mtu: 9000,
+                prefix_len: 24,
+            };
             assert_eq!(Route::unpack(route.pack()), route);
         }
     }

@@ -10,7 +10,10 @@
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(not(target_arch = "bpf"), allow(dead_code))]
-#![allow(missing_docs, reason = "the xdp macro does not carry the doc comments of the programs along")]
+#![allow(
+    missing_docs,
+    reason = "the xdp macro does not carry the doc comments of the programs along"
+)]
 #![deny(unsafe_code)]
 
 mod admit;

@@ -12,7 +12,7 @@
 #![allow(unsafe_code)]
 
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, BPF_EXIST, BPF_NOEXIST, xdp_action::XDP_PASS},
+    bindings::{BPF_EXIST, BPF_F_NO_PREALLOC, BPF_NOEXIST, xdp_action::XDP_PASS},
     btf_maps::{Array, ArrayOfMaps, DevMap, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
     macros::btf_map,
 };
@@ -80,7 +80,9 @@ pub fn is_local_address(address: Address4) -> bool {
 pub fn is_unicast_source(source: Address4) -> bool {
     match route(source).map(|words| Route::unpack(words).action) {
         None | Some(Action::Via(_) | Action::OnLink(_)) => true,
-        Some(Action::Pass(outcome)) => matches!(outcome, Outcome::PassNeighbour | Outcome::PassEgress),
+        Some(Action::Pass(outcome)) => {
+            matches!(outcome, Outcome::PassNeighbour | Outcome::PassEgress)
+        }
     }
 }
 
@@ -163,7 +165,12 @@ impl NextHopRef {
     #[inline(always)]
     pub fn version(self, position: usize) -> NextHopVersion {
         // SAFETY: as above; the position is masked into the array.
-        unsafe { (&raw const (*self.0).versions).cast::<NextHopVersion>().add(position & 1).read_volatile() }
+        unsafe {
+            (&raw const (*self.0).versions)
+                .cast::<NextHopVersion>()
+                .add(position & 1)
+                .read_volatile()
+        }
     }
 }
 

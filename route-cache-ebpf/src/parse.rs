@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn row_45_other_ethertypes_pass() {
-        for ethertype in [0x0806u16, 0x86dd, 0x8100, 0x88a8, 0x88cc, 0x888e, 0x8847, 0x8864, 0x0026] {
+        for ethertype in [0x0806u16, 0x86dd, 0x8100, 0x88a8, 0x88cc, 0x888e, 0x8847, 0x8864, 0x0026]
+        {
             let [high, low] = ethertype.to_be_bytes();
             let frame = datagram().byte(12, high).byte(13, low);
             assert_eq!(parse(frame), Err(Outcome::PassEthertype), "{ethertype:#x}");

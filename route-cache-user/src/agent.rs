@@ -30,8 +30,9 @@ use crate::{
         forwarder,
     },
     fib::{
-        dump, interlock,
+        dump,
         install::Written,
+        interlock,
         message::{Event, Link},
         netlink::{Dumper, Monitor, Received},
         plan::{Fib, Limits},
@@ -168,12 +169,15 @@ impl Agent {
         let tables = dump::all().context("cannot read the kernel's tables")?;
         wanted.check(tables.links.values().map(|link| link.name.as_str()))?;
         let traced = options.trace_packets.is_some();
-        let Dataplane { mut ebpf, writer, clones, counters, clock_reader, clock } = Dataplane::load(sizes, traced)?;
+        let Dataplane { mut ebpf, writer, clones, counters, clock_reader, clock } =
+            Dataplane::load(sizes, traced)?;
         if traced {
             trace_packets(&mut ebpf)?;
         }
-        let limits = Limits { routes: sizes.routes, hops: sizes.hops, bypass: options.bypass_netfilter };
-        let config = Config { trace_every: options.trace_packets.unwrap_or(0).into(), ..Config::default() };
+        let limits =
+            Limits { routes: sizes.routes, hops: sizes.hops, bypass: options.bypass_netfilter };
+        let config =
+            Config { trace_every: options.trace_packets.unwrap_or(0).into(), ..Config::default() };
         let state = State {
             fib: Fib::new(limits),
             attachments: Attachments::new(forwarder(traced), options.xdp_mode),
@@ -257,7 +261,9 @@ impl Agent {
     /// Renews the promise, and asks for what the kernel does not tell by itself.
     fn tick(&mut self) {
         if let Err(error) = self.promise() {
-            tracing::error!("cannot renew the promise to the data plane; it will pass everything: {error:#}");
+            tracing::error!(
+                "cannot renew the promise to the data plane; it will pass everything: {error:#}"
+            );
         }
         self.confirm_stale();
         if self.interlocks.is_none() {
@@ -285,7 +291,9 @@ impl Agent {
             Received::Events => None,
             Received::Overrun => Some(Cause::Overrun),
             Received::Doubt(what) => {
-                tracing::warn!("a netlink message could not be read; reading the tables anew: {what}");
+                tracing::warn!(
+                    "a netlink message could not be read; reading the tables anew: {what}"
+                );
                 Some(Cause::Doubt)
             }
         };
@@ -326,7 +334,10 @@ impl Agent {
             }
             Event::LinkGone(ifindex) => {
                 if state.attachments.detach(*ifindex) {
-                    tracing::info!("let go of {}, which is gone", state.fib.tables.link_name(*ifindex));
+                    tracing::info!(
+                        "let go of {}, which is gone",
+                        state.fib.tables.link_name(*ifindex)
+                    );
                     state.fib.set_attached(*ifindex, false);
                 }
             }
@@ -400,7 +411,11 @@ impl Agent {
         if state.fib.interlocks == found {
             return;
         }
-        for reason in found.everywhere.iter().filter(|reason| !state.fib.interlocks.everywhere.contains(reason)) {
+        for reason in found
+            .everywhere
+            .iter()
+            .filter(|reason| !state.fib.interlocks.everywhere.contains(reason))
+        {
             tracing::warn!("IPv4 passes to the kernel: {reason}");
         }
         if found.everywhere.is_empty() && !state.fib.interlocks.everywhere.is_empty() {
@@ -413,12 +428,16 @@ impl Agent {
     /// Installs what changed. What cannot be written cannot be vouched for.
     fn install_or_distrust(&mut self, state: &mut State) {
         if let Err(error) = self.install(state) {
-            tracing::error!("cannot write to the data plane; everything passes until the tables are read anew: {error:#}");
+            tracing::error!(
+                "cannot write to the data plane; everything passes until the tables are read anew: {error:#}"
+            );
             state.fib.distrust(Cause::Doubt);
             self.want_resync(Cause::Doubt);
             self.config.flags = 0;
             if let Err(error) = self.writer.write_config(&self.config) {
-                tracing::error!("cannot even stop the data plane; its promise runs out in {PROMISE:?}: {error:#}");
+                tracing::error!(
+                    "cannot even stop the data plane; its promise runs out in {PROMISE:?}: {error:#}"
+                );
             }
         }
     }
@@ -517,7 +536,11 @@ async fn finished<T>(task: &mut Option<JoinHandle<Result<T>>>) -> Result<T> {
 /// Forwards what the traced program logs to the log.
 fn trace_packets(ebpf: &mut aya::Ebpf) -> Result<()> {
     let logger = aya_log::EbpfLogger::init(ebpf).context("cannot read the program's log")?;
-    let mut logger = tokio::io::unix::AsyncFd::new(logger).context("cannot wait for the program's log")?;
+    // The successor is `unsafe`, for descriptors that are replaced or closed while tokio waits for them; this one is
+    // owned and neither happens.
+    #[expect(deprecated)]
+    let logger = tokio::io::unix::AsyncFd::new(logger);
+    let mut logger = logger.context("cannot wait for the program's log")?;
     tokio::spawn(async move {
         while let Ok(mut ready) = logger.readable_mut().await {
             ready.get_inner_mut().flush();

@@ -19,13 +19,8 @@ use aya::{
     },
 };
 use route_cache_common::{
-    Address4, Clone4, Config, NextHop, Outcome, Tally,
-    clones::CloneWords,
-    config::ClockReading,
-    maps,
-    next_hop::NeighbourKey4,
-    outcome::OutcomeCount,
-    route::RouteWords,
+    Address4, Clone4, Config, NextHop, Outcome, Tally, clones::CloneWords, config::ClockReading,
+    maps, next_hop::NeighbourKey4, outcome::OutcomeCount, route::RouteWords,
 };
 
 use crate::sys::{self, BatchResult};
@@ -65,7 +60,9 @@ where
         slots.set(cpu, &map, 0).with_context(what(cpu))?;
     }
     let slots = ArrayOfMaps::<_, MapData>::try_from(&*outer).with_context(what(0))?;
-    (0..if shared { 1 } else { cpus }).map(|cpu| slots.get(&cpu, 0).with_context(what(cpu))).collect()
+    (0..if shared { 1 } else { cpus })
+        .map(|cpu| slots.get(&cpu, 0).with_context(what(cpu)))
+        .collect()
 }
 
 /// What the program reads.
@@ -99,7 +96,9 @@ impl Writer {
             next_hops: take(ebpf, maps::NEXT_HOPS)?,
             touched: take(ebpf, maps::NEXT_HOPS_TOUCHED)?,
             neighbours: take(ebpf, maps::NEIGHBOURS4)?,
-            egress: ebpf.take_map(maps::EGRESS).ok_or_else(|| anyhow!("the BPF object has no map {}", maps::EGRESS))?,
+            egress: ebpf
+                .take_map(maps::EGRESS)
+                .ok_or_else(|| anyhow!("the BPF object has no map {}", maps::EGRESS))?,
             routes: routes.pop().ok_or_else(|| anyhow!("this machine has no CPU"))?,
             generations: match ebpf.take_map(maps::GENERATIONS) {
                 Some(Map::Array(map)) => map,
@@ -126,7 +125,11 @@ impl Writer {
     }
 
     /// Writes routes in the order given. The error tells how many were written.
-    pub(crate) fn write_routes(&self, keys: &[Key<Address4>], values: &[RouteWords]) -> BatchResult {
+    pub(crate) fn write_routes(
+        &self,
+        keys: &[Key<Address4>],
+        values: &[RouteWords],
+    ) -> BatchResult {
         sys::update_batch(self.routes.fd().as_fd(), keys, values)
     }
 
@@ -179,7 +182,11 @@ impl CloneTable {
     }
 
     /// Visits every clone, `batch` at a time. Clones made meanwhile may be missed, clones deleted be seen.
-    pub(crate) fn visit(&self, batch: usize, mut visit: impl FnMut(&[Address4], &[Clone4])) -> io::Result<()> {
+    pub(crate) fn visit(
+        &self,
+        batch: usize,
+        mut visit: impl FnMut(&[Address4], &[Clone4]),
+    ) -> io::Result<()> {
         let empty = Clone4::new([0; 4], 0, 0);
         let mut walk = sys::Walk::<Address4, Clone4>::new(self.map.fd().as_fd(), batch, empty);
         while let Some((keys, clones)) = walk.next()? {
@@ -225,7 +232,8 @@ impl Counters {
 
     /// Packets and bytes of an outcome, over all CPUs.
     pub(crate) fn outcome(&self, outcome: Outcome) -> Result<OutcomeCount> {
-        let by_cpu = self.outcomes.get(&(outcome as u32), 0).context("cannot read the outcome counters")?;
+        let by_cpu =
+            self.outcomes.get(&(outcome as u32), 0).context("cannot read the outcome counters")?;
         Ok(by_cpu.iter().fold(OutcomeCount::default(), |sum, count| OutcomeCount {
             packets: sum.packets + count.packets,
             bytes: sum.bytes + count.bytes,

@@ -21,8 +21,9 @@ pub(crate) fn enter(name_or_path: &str) -> Result<()> {
     let file = File::open(&path).with_context(|| {
         format!("no network namespace {name_or_path}: cannot open {} (`ip netns list` shows those with names)", path.display())
     })?;
-    setns(file, CloneFlags::CLONE_NEWNET)
-        .with_context(|| format!("cannot enter network namespace {}: is it one, and is this root?", path.display()))
+    setns(file, CloneFlags::CLONE_NEWNET).with_context(|| {
+        format!("cannot enter network namespace {}: is it one, and is this root?", path.display())
+    })
 }
 
 fn path_of(name_or_path: &str) -> PathBuf {

@@ -66,7 +66,11 @@ fn attr<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> BatchA
 }
 
 /// Writes elements, in order. `K` and `V` must be the map's own types.
-pub(crate) fn update_batch<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> BatchResult {
+pub(crate) fn update_batch<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[V],
+) -> BatchResult {
     assert_eq!(keys.len(), values.len(), "a value for each key");
     if keys.is_empty() {
         return Ok(());
@@ -85,7 +89,11 @@ pub(crate) fn delete_batch<K: Pod>(map: BorrowedFd<'_>, keys: &[K]) -> BatchResu
 }
 
 /// Reads one element. `K` and `V` must be the map's own types.
-pub(crate) fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &mut V) -> io::Result<()> {
+pub(crate) fn lookup<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    key: &K,
+    value: &mut V,
+) -> io::Result<()> {
     let map_fd = map.as_raw_fd() as u64;
     let (key, value) = (&raw const *key as u64, &raw mut *value as u64);
     bpf(Command::LookupElement, &mut ElementAttr { map_fd, key, value, flags: 0 })
@@ -94,7 +102,10 @@ pub(crate) fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &mut V
 /// Removes one element, whatever the type of the map. `K` must be the map's own type.
 pub(crate) fn delete<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
     let map_fd = map.as_raw_fd() as u64;
-    bpf(Command::DeleteElement, &mut ElementAttr { map_fd, key: &raw const *key as u64, value: 0, flags: 0 })
+    bpf(
+        Command::DeleteElement,
+        &mut ElementAttr { map_fd, key: &raw const *key as u64, value: 0, flags: 0 },
+    )
 }
 
 /// A walk over a hash map, a batch of buckets at a time. It ends even if the map changes meanwhile: the kernel counts
@@ -111,7 +122,13 @@ impl<'a, K: Pod + Default, V: Pod> Walk<'a, K, V> {
     /// A walk that takes up to `batch` elements at a time. `K` and `V` must be the map's own types.
     pub(crate) fn new(map: BorrowedFd<'a>, batch: usize, empty: V) -> Self {
         let batch = batch.max(1);
-        Self { map, position: None, done: false, keys: vec![K::default(); batch], values: vec![empty; batch] }
+        Self {
+            map,
+            position: None,
+            done: false,
+            keys: vec![K::default(); batch],
+            values: vec![empty; batch],
+        }
     }
 
     /// The next elements; nothing at the end.
@@ -119,7 +136,8 @@ impl<'a, K: Pod + Default, V: Pod> Walk<'a, K, V> {
         while !self.done {
             let mut next = 0u32;
             let mut attr = attr(self.map, &self.keys, &self.values);
-            attr.in_batch = self.position.as_ref().map_or(0, |position| &raw const *position as u64);
+            attr.in_batch =
+                self.position.as_ref().map_or(0, |position| &raw const *position as u64);
             attr.out_batch = &raw mut next as u64;
             // The kernel fills buffers that this walk owns.
             attr.keys = self.keys.as_mut_ptr() as u64;

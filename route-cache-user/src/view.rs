@@ -17,7 +17,8 @@ use crate::{
     control::{
         Source,
         protocol::{
-            CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status,
+            CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
+            Status,
         },
     },
     fib::{
@@ -56,7 +57,9 @@ impl View {
                 live: created.saturating_sub(table.removed()),
                 capacity: table.capacity.into(),
                 created,
-                expired: Reason::ALL.map(|reason| (reason.name().into(), sweeper.expired(reason))).into(),
+                expired: Reason::ALL
+                    .map(|reason| (reason.name().into(), sweeper.expired(reason)))
+                    .into(),
                 refused,
             })
             .collect())
@@ -85,7 +88,10 @@ impl Source for View {
         let mut outcomes = BTreeMap::new();
         for outcome in Outcome::ALL {
             let count = shared.counters.outcome(*outcome)?;
-            outcomes.insert(outcome.name().to_owned(), Count { packets: count.packets, bytes: count.bytes });
+            outcomes.insert(
+                outcome.name().to_owned(),
+                Count { packets: count.packets, bytes: count.bytes },
+            );
         }
         let clones = self.clone_tables()?;
         let interfaces = self.interfaces()?;
@@ -107,7 +113,11 @@ impl Source for View {
             clones,
             routes: BTreeMap::from([(FAMILY.to_owned(), state.fib.installed.len() as u64)]),
             next_hops,
-            resyncs: state.resyncs.iter().map(|(cause, count)| (cause.name().to_owned(), *count)).collect(),
+            resyncs: state
+                .resyncs
+                .iter()
+                .map(|(cause, count)| (cause.name().to_owned(), *count))
+                .collect(),
             netlink_overruns: state.overruns,
             map_memory_bytes: map_memory()?,
             interfaces,
@@ -138,7 +148,14 @@ impl Source for View {
         loop {
             let state = self.shared.read();
             let mut last = None;
-            for prefix in state.fib.tables.routes.range((from, Bound::Unbounded)).map(|(net, _)| *net).take(BATCH) {
+            for prefix in state
+                .fib
+                .tables
+                .routes
+                .range((from, Bound::Unbounded))
+                .map(|(net, _)| *net)
+                .take(BATCH)
+            {
                 entries.extend(route_entry(&state, &prefix));
                 last = Some(prefix);
             }
@@ -151,7 +168,13 @@ impl Source for View {
 
     fn next_hops(&self) -> Result<Vec<NextHopEntry>> {
         let state = self.shared.read();
-        Ok(state.fib.hops.iter().map(|(key, _)| hop_entry(&state, *key)).collect::<Option<_>>().unwrap_or_default())
+        Ok(state
+            .fib
+            .hops
+            .iter()
+            .map(|(key, _)| hop_entry(&state, *key))
+            .collect::<Option<_>>()
+            .unwrap_or_default())
     }
 
     fn interfaces(&self) -> Result<Vec<InterfaceEntry>> {
@@ -166,7 +189,8 @@ impl Source for View {
                 let failure = state.attachments.failure(link.ifindex).map(str::to_owned);
                 let ingress = state.fib.ingress(link.ifindex);
                 let egress = state.fib.egress(link.ifindex);
-                let mut reasons: Vec<_> = failure.into_iter().chain(ingress.iter().cloned()).collect();
+                let mut reasons: Vec<_> =
+                    failure.into_iter().chain(ingress.iter().cloned()).collect();
                 if let Err(against) = &egress
                     && !reasons.contains(&against.reason)
                 {
@@ -202,7 +226,10 @@ impl Source for View {
             next_hop: None,
             clones,
         };
-        let hop = match prefix.and_then(|prefix| state.fib.installed.get(&prefix)).map(|known| known.verdict.way) {
+        let hop = match prefix
+            .and_then(|prefix| state.fib.installed.get(&prefix))
+            .map(|known| known.verdict.way)
+        {
             Some(Way::Via(key)) => Some(key),
             Some(Way::OnLink(ifindex)) => Some(HopKey::Neighbour((ifindex, dst))),
             Some(Way::Pass(..)) | None => None,
@@ -220,9 +247,17 @@ impl View {
         let names = HopNames::new(&self.shared.read());
         let mut entries = Vec::new();
         for table in &self.shared.clones {
-            let found = table.get(dst.octets()).with_context(|| format!("cannot read the clones of CPU {}", table.cpu))?;
+            let found = table
+                .get(dst.octets())
+                .with_context(|| format!("cannot read the clones of CPU {}", table.cpu))?;
             if let Some(clone) = found {
-                entries.extend(self.clone_entry(&self.shared.read(), &names, table.cpu, dst.octets(), &clone));
+                entries.extend(self.clone_entry(
+                    &self.shared.read(),
+                    &names,
+                    table.cpu,
+                    dst.octets(),
+                    &clone,
+                ));
             }
         }
         Ok(entries)
@@ -259,7 +294,8 @@ impl View {
             packets: clone.packets,
             bytes: clone.bytes,
             idle_seconds: idle,
-            expires_in_seconds: clock.to_seconds(policy::expiry(clone, timeout).saturating_sub(now)),
+            expires_in_seconds: clock
+                .to_seconds(policy::expiry(clone, timeout).saturating_sub(now)),
             state: if idle < IN_USE.as_secs_f64() { "in-use" } else { "expiring" }.into(),
         })
     }
@@ -302,9 +338,15 @@ fn explain(
         return (Outcome::PassDisabled, reasons.join("; "));
     }
     match dst.octets() {
-        [0 | 127, ..] => return (Outcome::PassMartianDestination, "0/8 and 127/8 are never forwarded".into()),
-        [224..=239, ..] => return (Outcome::PassMulticast, "multicast is left to the kernel".into()),
-        [255, 255, 255, 255] => return (Outcome::PassBroadcast, "the limited broadcast address".into()),
+        [0 | 127, ..] => {
+            return (Outcome::PassMartianDestination, "0/8 and 127/8 are never forwarded".into());
+        }
+        [224..=239, ..] => {
+            return (Outcome::PassMulticast, "multicast is left to the kernel".into());
+        }
+        [255, 255, 255, 255] => {
+            return (Outcome::PassBroadcast, "the limited broadcast address".into());
+        }
         _ => {}
     }
     let Some(prefix) = prefix else {
@@ -314,18 +356,25 @@ fn explain(
         state.fib.installed.get(&prefix).map(|known| known.verdict)
     {
         let owner = state.fib.tables.addresses.iter().find(|address| address.local == dst);
-        let whose = owner.map(|address| format!(" (of {})", state.fib.tables.link_name(address.ifindex)));
+        let whose =
+            owner.map(|address| format!(" (of {})", state.fib.tables.link_name(address.ifindex)));
         return (outcome, format!("{reason}{}", whose.unwrap_or_default()));
     }
     match hop.and_then(|key| state.fib.hops.get(&key)) {
-        None => (Outcome::PassNeighbour, format!("the link-layer address of {dst} is not known: the kernel resolves it")),
+        None => (
+            Outcome::PassNeighbour,
+            format!("the link-layer address of {dst} is not known: the kernel resolves it"),
+        ),
         Some(hop) => match &hop.reason {
             Some(reason) => {
-                let outcome = Outcome::from_code(hop.version().pass as u8).unwrap_or(Outcome::PassNeighbour);
+                let outcome =
+                    Outcome::from_code(hop.version().pass as u8).unwrap_or(Outcome::PassNeighbour);
                 (outcome, reason.clone())
             }
             None if cloned => (Outcome::ForwardedClone, format!("it has a clone of {prefix}")),
-            None => (Outcome::ForwardedRoute, format!("the first packet makes a clone of {prefix}")),
+            None => {
+                (Outcome::ForwardedRoute, format!("the first packet makes a clone of {prefix}"))
+            }
         },
     }
 }
@@ -336,7 +385,9 @@ fn route_entry(state: &State, prefix: &Ipv4Net) -> Option<RouteEntry> {
     let verdict = state.fib.installed.get(prefix).map(|known| known.verdict);
     let (ifindex, via, reason) = match verdict.map(|verdict| verdict.way) {
         None => (None, None, Some("not installed yet".to_owned())),
-        Some(Way::Pass(_, reason)) => (best.target.first_interface(), None, Some(reason.to_owned())),
+        Some(Way::Pass(_, reason)) => {
+            (best.target.first_interface(), None, Some(reason.to_owned()))
+        }
         Some(Way::OnLink(ifindex)) => {
             (Some(ifindex), None, state.fib.egress(ifindex).err().map(|against| against.reason))
         }
@@ -369,9 +420,9 @@ fn hop_entry(state: &State, key: HopKey) -> Option<NextHopEntry> {
         id: hop.id.index(),
         address: IpAddr::V4(at.map_or(Ipv4Addr::UNSPECIFIED, |(_, address)| address)),
         dev: at.map_or_else(|| "-".into(), |(ifindex, _)| tables.link_name(ifindex)),
-        lladdr: neighbour.and_then(|neighbour| neighbour.lladdr).map(|mac| {
-            mac.map(|byte| format!("{byte:02x}")).join(":")
-        }),
+        lladdr: neighbour
+            .and_then(|neighbour| neighbour.lladdr)
+            .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
         neighbour: neighbour.map_or("none", |neighbour| neighbour_state(neighbour.state)).into(),
         mtu: at.and_then(|(ifindex, _)| tables.links.get(&ifindex)).map_or(0, |link| link.mtu),
         routes: hop.routes,

@@ -47,7 +47,9 @@ impl Wanted {
             bail!("no interface matches {} ({})", globs.join(" or "), there_are());
         }
         for idle in self.0.iter().filter(|pattern| !found(pattern)) {
-            tracing::warn!("no interface matches {idle} yet; those that appear and match will be attached");
+            tracing::warn!(
+                "no interface matches {idle} yet; those that appear and match will be attached"
+            );
         }
         Ok(())
     }
@@ -115,7 +117,9 @@ impl Attachments {
             XdpMode::Native => aya::programs::XdpMode::Driver,
             XdpMode::Skb => aya::programs::XdpMode::Skb,
         };
-        let id = program.attach_to_if_index(link.ifindex, mode).map_err(|error| explain(&error, link))?;
+        let id = program
+            .attach_to_if_index(link.ifindex, mode)
+            .map_err(|error| explain(&error, link))?;
         let attached: XdpLink = program.take_link(id)?;
         // Where the kernel refuses a bpf_link with EINVAL, aya attaches over netlink instead; that would outlive a
         // killed agent. Dropping it detaches it.
@@ -140,7 +144,10 @@ fn explain(error: &ProgramError, link: &Link) -> anyhow::Error {
     };
     match errno {
         Some(libc::EBUSY | libc::EEXIST) => {
-            anyhow!("{name}: another XDP program is attached{}; detach it first (`ip link set dev {name} xdp off`, `bpftool net`)", owner(link))
+            anyhow!(
+                "{name}: another XDP program is attached{}; detach it first (`ip link set dev {name} xdp off`, `bpftool net`)",
+                owner(link)
+            )
         }
         Some(libc::EOPNOTSUPP) => anyhow!(
             "{name}: its driver has no native XDP. `--xdp-mode skb` works with any driver, and is slow"
@@ -161,7 +168,9 @@ fn owner(link: &Link) -> String {
     };
     let found = loaded_programs().flatten().find(|program| program.id() == id);
     match found.as_ref().and_then(|program| program.name_as_str()) {
-        Some(name) if name.starts_with("route_cache") => format!(" (id {id}: another route-cache agent)"),
+        Some(name) if name.starts_with("route_cache") => {
+            format!(" (id {id}: another route-cache agent)")
+        }
         Some(name) => format!(" (id {id}, name {name})"),
         None => format!(" (id {id})"),
     }

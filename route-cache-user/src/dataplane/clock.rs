@@ -32,7 +32,9 @@ impl ClockReader {
     /// Loads the clock program.
     pub(crate) fn new(ebpf: &mut Ebpf) -> Result<Self> {
         let reading = crate::maps::take_clock(ebpf)?;
-        super::program(ebpf, programs::CLOCK)?.load().context("the kernel's verifier refused the clock program")?;
+        super::program(ebpf, programs::CLOCK)?
+            .load()
+            .context("the kernel's verifier refused the clock program")?;
         Ok(Self { reading })
     }
 
@@ -41,7 +43,9 @@ impl ClockReader {
         // The kernel refuses to run an XDP program on less than an Ethernet header.
         let frame = [0; 64];
         let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::default() };
-        super::program(ebpf, programs::CLOCK)?.test_run(options).context("cannot run the clock program")?;
+        super::program(ebpf, programs::CLOCK)?
+            .test_run(options)
+            .context("cannot run the clock program")?;
         self.reading.get(&0, 0).context("cannot read the clock map")
     }
 }

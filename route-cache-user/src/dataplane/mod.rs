@@ -64,7 +64,9 @@ impl Dataplane {
         let counters = Counters::take(&mut ebpf)?;
         let clock_reader = ClockReader::new(&mut ebpf)?;
         let clock = Clock::calibrate(&clock_reader, &mut ebpf)?;
-        program(&mut ebpf, forwarder(traced))?.load().context("the kernel's verifier refused the forwarder")?;
+        program(&mut ebpf, forwarder(traced))?
+            .load()
+            .context("the kernel's verifier refused the forwarder")?;
         Ok(Self { ebpf, writer, clones, counters, clock_reader, clock })
     }
 }
@@ -76,12 +78,14 @@ pub(crate) const fn forwarder(traced: bool) -> &'static str {
 
 /// A program of the object.
 pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
-    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("the BPF object has no program {name}"))?;
+    let program =
+        ebpf.program_mut(name).ok_or_else(|| anyhow!("the BPF object has no program {name}"))?;
     program.try_into().with_context(|| format!("program {name} is not an XDP program"))
 }
 
 /// CPUs that may ever come on-line: per-CPU tables are sized by these.
 pub(crate) fn possible_cpus() -> Result<u32> {
-    let cpus = aya::util::nr_cpus().map_err(|(path, error)| anyhow!("cannot read {path}: {error}"))?;
+    let cpus =
+        aya::util::nr_cpus().map_err(|(path, error)| anyhow!("cannot read {path}: {error}"))?;
     u32::try_from(cpus).context("impossibly many CPUs")
 }

@@ -12,14 +12,17 @@ const CAPABILITIES: [(&str, u32); 2] = [("CAP_NET_ADMIN", 12), ("CAP_BPF", 39)];
 /// Refuses clearly what would fail obscurely.
 pub(crate) fn check() -> Result<()> {
     check_kernel(KernelVersion::current().context("cannot tell the kernel's version")?)?;
-    let status = std::fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
+    let status =
+        std::fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
     check_capabilities(&status)
 }
 
 fn check_kernel(version: KernelVersion) -> Result<()> {
     let (major, minor, patch) = OLDEST;
     if version < KernelVersion::new(major, minor, patch) {
-        bail!("this kernel is too old: Route Cache needs Linux {major}.{minor} or newer (see `uname -r`)");
+        bail!(
+            "this kernel is too old: Route Cache needs Linux {major}.{minor} or newer (see `uname -r`)"
+        );
     }
     Ok(())
 }
@@ -40,7 +43,10 @@ fn check_capabilities(status: &str) -> Result<()> {
         .map(|(name, _)| *name)
         .collect();
     if !missing.is_empty() {
-        bail!("not permitted to load and attach BPF programs: {} missing. Run as root", missing.join(" and "));
+        bail!(
+            "not permitted to load and attach BPF programs: {} missing. Run as root",
+            missing.join(" and ")
+        );
     }
     Ok(())
 }

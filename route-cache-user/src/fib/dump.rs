@@ -47,7 +47,9 @@ fn consistent(dumper: &mut Dumper, table: Table) -> Result<Vec<Event>> {
                 std::thread::sleep(pause);
                 pause *= 2;
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot read the kernel's {table:?}")),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read the kernel's {table:?}"));
+            }
         }
     }
     bail!("the kernel's {table:?} changed during each of {TRIES} dumps")

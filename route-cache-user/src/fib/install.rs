@@ -59,7 +59,8 @@ impl Writer {
             }
         }
         for (index, element) in &plan.hops {
-            self.write_hop(*index, element).with_context(|| format!("cannot write next hop {index}"))?;
+            self.write_hop(*index, element)
+                .with_context(|| format!("cannot write next hop {index}"))?;
         }
         for (key, id) in &plan.neighbours_added {
             let entered = self.neighbours.insert(key, id.0, 0);
@@ -81,10 +82,15 @@ impl Writer {
     }
 
     fn install_routes(&mut self, plan: &Plan) -> Result<Written> {
-        let (keys, values): (Vec<_>, Vec<_>) = plan.routes.iter().map(|(net, words)| (key(net), *words)).unzip();
+        let (keys, values): (Vec<_>, Vec<_>) =
+            plan.routes.iter().map(|(net, words)| (key(net), *words)).unzip();
         let written = match self.write_routes(&keys, &values) {
             Ok(()) => Written::All,
-            Err((_, error)) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::ENOMEM)) => Written::Full,
+            Err((_, error))
+                if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::ENOMEM)) =>
+            {
+                Written::Full
+            }
             Err((done, error)) => bail!("cannot write route {:?}: {error}", plan.routes.get(done)),
         };
         let removed: Vec<_> = plan.routes_removed.iter().map(key).collect();
@@ -97,7 +103,11 @@ impl Writer {
     }
 
     /// Fills the version that is not current, then makes it current (see [`route_cache_common::NextHop`]).
-    fn write_hop(&mut self, index: u32, element: &route_cache_common::NextHop) -> Result<(), MapError> {
+    fn write_hop(
+        &mut self,
+        index: u32,
+        element: &route_cache_common::NextHop,
+    ) -> Result<(), MapError> {
         let mut unseen = *element;
         unseen.current -= 1;
         self.next_hops.set(index, unseen, 0)?;

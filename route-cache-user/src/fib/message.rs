@@ -192,7 +192,7 @@ pub(crate) struct Neighbour {
 /// IPv4 settings of an interface, or of `all` and `default`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Netconf {
-    /// NETCONFA_IFINDEX: an interface, [`Netconf::ALL`] or [`Netconf::DEFAULT`].
+    /// NETCONFA_IFINDEX: an interface, [`Netconf::ALL`] or -2 for `default`.
     pub(crate) ifindex: i32,
     /// NETCONFA_FORWARDING, if the message carries it.
     pub(crate) forwarding: Option<bool>,
@@ -203,8 +203,6 @@ pub(crate) struct Netconf {
 impl Netconf {
     /// NETCONFA_IFINDEX_ALL.
     pub(crate) const ALL: i32 = -1;
-    /// NETCONFA_IFINDEX_DEFAULT.
-    pub(crate) const DEFAULT: i32 = -2;
 }
 
 /// A policy rule.

@@ -227,7 +227,9 @@ impl Fib {
         if is_net && (self.tables.local_nets.contains(&prefix) || self.was_local(&prefix)) {
             let inside = self.tables.routes.range(prefix..).map(|(net, _)| *net);
             self.dirty.prefixes.extend(
-                inside.take_while(|net| net.network() <= prefix.broadcast()).filter(|net| prefix.contains(net)),
+                inside
+                    .take_while(|net| net.network() <= prefix.broadcast())
+                    .filter(|net| prefix.contains(net)),
             );
         }
     }
@@ -240,7 +242,9 @@ impl Fib {
     fn touch_neighbour(&mut self, key: NeighbourKey) {
         self.dirty.neighbours.insert(key);
         let objects = self.tables.objects.keys().map(|id| HopKey::Object(*id));
-        self.dirty.hops.extend(objects.filter(|hop| self.tables.neighbour_of(*hop).as_ref() == Ok(&key)));
+        self.dirty
+            .hops
+            .extend(objects.filter(|hop| self.tables.neighbour_of(*hop).as_ref() == Ok(&key)));
     }
 
     /// Takes a complete dump in place of what was known, finding what was missed, deletions included.
@@ -252,7 +256,9 @@ impl Fib {
         self.dirty.locals = true;
         self.dirty.interfaces.extend(old.links.keys().chain(new.links.keys()));
         self.dirty.neighbours.extend(old.neighbours.keys().chain(new.neighbours.keys()));
-        self.dirty.hops.extend(old.objects.keys().chain(new.objects.keys()).map(|id| HopKey::Object(*id)));
+        self.dirty
+            .hops
+            .extend(old.objects.keys().chain(new.objects.keys()).map(|id| HopKey::Object(*id)));
         for id in old.objects.keys().chain(new.objects.keys()) {
             if old.way_of_object(*id) != new.way_of_object(*id) {
                 self.dirty.prefixes.extend(new.by_object.get(id).into_iter().flatten());
@@ -262,11 +268,18 @@ impl Fib {
             self.dirty.prefixes.extend(new.routes.keys());
         }
         self.dirty.prefixes.extend(
-            new.routes.iter().filter(|(net, all)| old.routes.get(net) != Some(all)).map(|(net, _)| *net),
+            new.routes
+                .iter()
+                .filter(|(net, all)| old.routes.get(net) != Some(all))
+                .map(|(net, _)| *net),
         );
         // What is installed and has no route any more, and what did not fit the last time.
-        self.dirty.prefixes.extend(self.installed.keys().filter(|net| !new.routes.contains_key(net)));
-        self.dirty.prefixes.extend(new.routes.keys().filter(|net| !self.installed.contains_key(net)));
+        self.dirty
+            .prefixes
+            .extend(self.installed.keys().filter(|net| !new.routes.contains_key(net)));
+        self.dirty
+            .prefixes
+            .extend(new.routes.keys().filter(|net| !self.installed.contains_key(net)));
     }
 
     /// Whether what did not fit might fit now.
@@ -311,16 +324,31 @@ impl Fib {
         plan
     }
 
-    fn plan_interfaces(&mut self, dirty: &BTreeSet<Ifindex>, hops: &mut BTreeSet<HopKey>, plan: &mut Plan) {
+    fn plan_interfaces(
+        &mut self,
+        dirty: &BTreeSet<Ifindex>,
+        hops: &mut BTreeSet<HopKey>,
+        plan: &mut Plan,
+    ) {
         for &ifindex in dirty {
             let word = match self.tables.links.get(&ifindex).and_then(|link| link.mac) {
-                Some(mac) if self.attached.contains(&ifindex) && self.ingress(ifindex).is_empty() => {
-                    let partial = if self.tables.has_partial_checksums(ifindex) { Port::PARTIAL_CHECKSUMS } else { 0 };
+                Some(mac)
+                    if self.attached.contains(&ifindex) && self.ingress(ifindex).is_empty() =>
+                {
+                    let partial = if self.tables.has_partial_checksums(ifindex) {
+                        Port::PARTIAL_CHECKSUMS
+                    } else {
+                        0
+                    };
                     Port { mac, flags: Port::ACCELERATE4 | partial }.pack()
                 }
                 _ => 0,
             };
-            let known = if word == 0 { self.ports.remove(&ifindex) } else { self.ports.insert(ifindex, word) };
+            let known = if word == 0 {
+                self.ports.remove(&ifindex)
+            } else {
+                self.ports.insert(ifindex, word)
+            };
             if known.unwrap_or(0) != word {
                 plan.ports.push((ifindex, word));
             }
@@ -333,11 +361,18 @@ impl Fib {
             }
             hops.extend(self.hops.on_interface(ifindex));
             let objects = self.tables.objects.keys().map(|id| HopKey::Object(*id));
-            hops.extend(objects.filter(|key| matches!(self.tables.neighbour_of(*key), Ok((i, _)) if i == ifindex)));
+            hops.extend(objects.filter(
+                |key| matches!(self.tables.neighbour_of(*key), Ok((i, _)) if i == ifindex),
+            ));
         }
     }
 
-    fn plan_routes(&mut self, dirty: &HashSet<Ipv4Net>, hops: &mut BTreeSet<HopKey>, plan: &mut Plan) {
+    fn plan_routes(
+        &mut self,
+        dirty: &HashSet<Ipv4Net>,
+        hops: &mut BTreeSet<HopKey>,
+        plan: &mut Plan,
+    ) {
         let at_start = self.installed.is_empty();
         let mut covers = HashSet::new();
         for prefix in dirty {
@@ -374,7 +409,8 @@ impl Fib {
                         continue;
                     };
                     if !at_start {
-                        covers.extend(ancestors(prefix).find(|net| self.installed.contains_key(net)));
+                        covers
+                            .extend(ancestors(prefix).find(|net| self.installed.contains_key(net)));
                     }
                     slot
                 }
@@ -447,9 +483,11 @@ impl Fib {
         let id = hop.id;
         let version = match &judged {
             Ok(version) => NextHopVersion { id: id.0, ..*version },
-            Err(against) => {
-                NextHopVersion { id: id.0, pass: against.outcome as u16, ..NextHopVersion::default() }
-            }
+            Err(against) => NextHopVersion {
+                id: id.0,
+                pass: against.outcome as u16,
+                ..NextHopVersion::default()
+            },
         };
         hop.reason = judged.err().map(|against| against.reason);
         if *hop.version() != version {
@@ -480,7 +518,10 @@ impl Fib {
         let against = |reason| Against { outcome: Outcome::PassNeighbour, reason };
         let neighbour = self.tables.neighbours.get(&(ifindex, address));
         let Some(neighbour) = neighbour.filter(|neighbour| is_resolved(neighbour)) else {
-            return Err(against(format!("the link-layer address of {address} on {} is not known", link.name)));
+            return Err(against(format!(
+                "the link-layer address of {address} on {} is not known",
+                link.name
+            )));
         };
         let (Some(destination), Some(source)) = (neighbour.lladdr, link.mac) else {
             return Err(against(format!("{address} on {} has no Ethernet address", link.name)));
@@ -497,7 +538,8 @@ impl Fib {
     }
 
     fn plan_locals(&mut self, plan: &mut Plan) {
-        let wanted: HashSet<Ipv4Addr> = self.tables.addresses.iter().map(|address| address.local).collect();
+        let wanted: HashSet<Ipv4Addr> =
+            self.tables.addresses.iter().map(|address| address.local).collect();
         plan.locals_added.extend(wanted.difference(&self.locals));
         plan.locals_removed.extend(self.locals.difference(&wanted));
         self.locals = wanted;

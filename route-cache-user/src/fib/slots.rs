@@ -20,7 +20,8 @@ impl Slots {
         if let Some(slot) = self.free.pop() {
             return Some(slot);
         }
-        let slot = u32::try_from(self.generations.len()).ok().filter(|slot| *slot < self.capacity)?;
+        let slot =
+            u32::try_from(self.generations.len()).ok().filter(|slot| *slot < self.capacity)?;
         self.generations.push(0);
         Some(slot)
     }

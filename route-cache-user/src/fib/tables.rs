@@ -146,7 +146,9 @@ impl RouteTarget {
             (Self::Hop(a), Self::Hop(b)) => (a.ifindex, a.gateway) == (b.ifindex, b.gateway),
             (Self::Multipath(a), Self::Multipath(b)) => {
                 a.len() == b.len()
-                    && a.iter().zip(b).all(|(a, b)| (a.ifindex, a.gateway) == (b.ifindex, b.gateway))
+                    && a.iter()
+                        .zip(b)
+                        .all(|(a, b)| (a.ifindex, a.gateway) == (b.ifindex, b.gateway))
             }
             (Self::None | Self::Object(_) | Self::Hop(_) | Self::Multipath(_), _) => self == other,
         }
@@ -225,7 +227,9 @@ impl Tables {
             }
             Event::QdiscGone(qdisc) => {
                 if let Some(all) = self.qdiscs.get_mut(&qdisc.ifindex) {
-                    all.retain(|known| (known.parent, known.handle) != (qdisc.parent, qdisc.handle));
+                    all.retain(|known| {
+                        (known.parent, known.handle) != (qdisc.parent, qdisc.handle)
+                    });
                 }
                 (Touched::Interface(qdisc.ifindex), None)
             }

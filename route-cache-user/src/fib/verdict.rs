@@ -4,7 +4,10 @@ use ipnet::Ipv4Net;
 use route_cache_common::Outcome;
 
 use super::{
-    message::{Hop, Ifindex, KernelRoute, Link, Netconf, NextHopKind, RouteTarget, Rule, XDP_FEATURE_NDO_XMIT},
+    message::{
+        Hop, Ifindex, KernelRoute, Link, Netconf, NextHopKind, RouteTarget, Rule,
+        XDP_FEATURE_NDO_XMIT,
+    },
     tables::{NeighbourKey, Tables},
 };
 
@@ -150,8 +153,12 @@ impl Tables {
                     }
                 },
                 Some(NextHopKind::Group) => against(format!("next-hop object {id} is a group")),
-                Some(NextHopKind::Blackhole) => against(format!("next-hop object {id} is a blackhole")),
-                Some(NextHopKind::Other) => against(format!("next-hop object {id} is of an unknown kind")),
+                Some(NextHopKind::Blackhole) => {
+                    against(format!("next-hop object {id} is a blackhole"))
+                }
+                Some(NextHopKind::Other) => {
+                    against(format!("next-hop object {id} is of an unknown kind"))
+                }
                 None => against(format!("next-hop object {id} is not known")),
             },
         }
@@ -159,9 +166,8 @@ impl Tables {
 
     /// Whether a route of table local or main covers the whole prefix.
     fn is_covered(&self, prefix: &Ipv4Net) -> bool {
-        ancestors(prefix).any(|ancestor| {
-            self.candidates(&ancestor).any(|route| route.table != TABLE_DEFAULT)
-        })
+        ancestors(prefix)
+            .any(|ancestor| self.candidates(&ancestor).any(|route| route.table != TABLE_DEFAULT))
     }
 
     /// Whether a local route (not of a single address) covers the prefix. With the default rules untouched the kernel
@@ -193,7 +199,11 @@ impl Tables {
             return against(format!("{name} is enslaved to {}", self.link_name(master)));
         }
         match self.features.get(&ifindex) {
-            None => return against(format!("the kernel does not tell whether {name} takes redirected frames")),
+            None => {
+                return against(format!(
+                    "the kernel does not tell whether {name} takes redirected frames"
+                ));
+            }
             Some(features) if features & XDP_FEATURE_NDO_XMIT == 0 => {
                 return against(match link.kind {
                     Some(_) => format!(
@@ -204,10 +214,17 @@ impl Tables {
             }
             Some(_) => {}
         }
-        match self.qdiscs.get(&ifindex).into_iter().flatten().find(|qdisc| !is_transparent(&qdisc.kind)) {
-            Some(qdisc) if !bypass => {
-                against(format!("{name} has the queueing discipline {}, which a redirect would bypass", qdisc.kind))
-            }
+        match self
+            .qdiscs
+            .get(&ifindex)
+            .into_iter()
+            .flatten()
+            .find(|qdisc| !is_transparent(&qdisc.kind))
+        {
+            Some(qdisc) if !bypass => against(format!(
+                "{name} has the queueing discipline {}, which a redirect would bypass",
+                qdisc.kind
+            )),
             _ => Ok(link),
         }
     }
@@ -241,7 +258,8 @@ impl Tables {
             _ => reasons.push(format!("rp_filter of {name} is not known")),
         }
         let on_ingress = |kind: &str| matches!(kind, "ingress" | "clsact");
-        if let Some(qdisc) = self.qdiscs.get(&ifindex).into_iter().flatten().find(|q| on_ingress(&q.kind))
+        if let Some(qdisc) =
+            self.qdiscs.get(&ifindex).into_iter().flatten().find(|q| on_ingress(&q.kind))
             && !bypass
         {
             reasons.push(format!("{name} has a tc {} hook, which XDP would bypass", qdisc.kind));
@@ -252,31 +270,39 @@ impl Tables {
     /// Whether checksums of frames received here may still be somebody's to complete (row 39a).
     pub(crate) fn has_partial_checksums(&self, ifindex: Ifindex) -> bool {
         self.links.get(&ifindex).is_none_or(|link| {
-            link.kind.is_some() || link.bus.as_deref().is_none_or(|bus| !matches!(bus, "pci" | "usb" | "platform"))
+            link.kind.is_some()
+                || link.bus.as_deref().is_none_or(|bus| !matches!(bus, "pci" | "usb" | "platform"))
         })
     }
 
     /// What policy rules stand against IPv4 as a whole (row 19): anything but the default three.
     pub(crate) fn against_rules(&self) -> Option<String> {
-        const DEFAULT: [(u32, u32); 3] = [(0, TABLE_LOCAL), (32_766, TABLE_MAIN), (32_767, TABLE_DEFAULT)];
+        const DEFAULT: [(u32, u32); 3] =
+            [(0, TABLE_LOCAL), (32_766, TABLE_MAIN), (32_767, TABLE_DEFAULT)];
         const LOOKUP: u8 = 1;
         let is_default = |rule: &Rule| {
-            !rule.selective && rule.action == LOOKUP && DEFAULT.contains(&(rule.priority, rule.table))
+            !rule.selective
+                && rule.action == LOOKUP
+                && DEFAULT.contains(&(rule.priority, rule.table))
         };
         if let Some(rule) = self.rules.iter().find(|rule| !is_default(rule)) {
-            return Some(format!("policy rule {} is beyond the default three (`ip rule`)", rule.priority));
+            return Some(format!(
+                "policy rule {} is beyond the default three (`ip rule`)",
+                rule.priority
+            ));
         }
-        (self.rules.len() != DEFAULT.len())
-            .then(|| format!("{} of the default three policy rules are there (`ip rule`)", self.rules.len()))
+        (self.rules.len() != DEFAULT.len()).then(|| {
+            format!("{} of the default three policy rules are there (`ip rule`)", self.rules.len())
+        })
     }
 
     /// Whether a prefix has a local route that is not one of the kernel's own for an address
     /// (`fib_has_custom_local_routes`).
     pub(crate) fn has_custom_local_route(&self, prefix: &Ipv4Net) -> bool {
         const RTPROT_KERNEL: u8 = 2;
-        self.routes
-            .get(prefix)
-            .is_some_and(|all| all.iter().any(|r| r.kind == RTN_LOCAL && r.protocol != RTPROT_KERNEL))
+        self.routes.get(prefix).is_some_and(|all| {
+            all.iter().any(|r| r.kind == RTN_LOCAL && r.protocol != RTPROT_KERNEL)
+        })
     }
 
     /// Indexes and names of all interfaces.
@@ -286,7 +312,9 @@ impl Tables {
 
     /// Name of an interface, or its number.
     pub(crate) fn link_name(&self, ifindex: Ifindex) -> String {
-        self.links.get(&ifindex).map_or_else(|| format!("interface {ifindex}"), |link| link.name.clone())
+        self.links
+            .get(&ifindex)
+            .map_or_else(|| format!("interface {ifindex}"), |link| link.name.clone())
     }
 }
 

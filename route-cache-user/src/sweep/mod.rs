@@ -62,7 +62,8 @@ impl Sweeper {
                 let is_current = state.fib.slots.generation(route.slot) == Some(route.generation);
                 match policy::judge(clone, now, timeout, is_current) {
                     Fate::Keep(expiry) => {
-                        walk.first_expiry = Some(walk.first_expiry.map_or(expiry, |first| first.min(expiry)));
+                        walk.first_expiry =
+                            Some(walk.first_expiry.map_or(expiry, |first| first.min(expiry)));
                     }
                     Fate::Expire(reason) => dying[reason as usize].push(*destination),
                 }
@@ -90,7 +91,11 @@ pub(crate) async fn run(shared: Arc<Shared>, index: usize) {
         });
         let first_expiry = match walked.await {
             Ok(Ok(walk)) => {
-                tracing::debug!("swept the clones of CPU {index}: {} found, {} killed", walk.found, walk.killed);
+                tracing::debug!(
+                    "swept the clones of CPU {index}: {} found, {} killed",
+                    walk.found,
+                    walk.killed
+                );
                 walk.first_expiry
             }
             Ok(Err(error)) => {
@@ -107,6 +112,10 @@ pub(crate) async fn run(shared: Arc<Shared>, index: usize) {
         let wait = Duration::from_secs_f64(clock.to_seconds(wait));
         // However often it is called, a second lies between two walks.
         tokio::time::sleep(second.min(wait)).await;
-        let _called_or_due = tokio::time::timeout(wait.saturating_sub(second), shared.sweepers[index].call.notified()).await;
+        let _called_or_due = tokio::time::timeout(
+            wait.saturating_sub(second),
+            shared.sweepers[index].call.notified(),
+        )
+        .await;
     }
 }

@@ -51,7 +51,12 @@ pub(crate) const fn judge(clone: &Clone4, now: u64, timeout: u64, is_current: bo
 }
 
 /// S12: the next walk is due when the first clone expires, but in no less than a second and no more than the interval.
-pub(crate) fn until_next_walk(first_expiry: Option<u64>, now: u64, second: u64, interval: u64) -> u64 {
+pub(crate) fn until_next_walk(
+    first_expiry: Option<u64>,
+    now: u64,
+    second: u64,
+    interval: u64,
+) -> u64 {
     let due = first_expiry.map_or(interval, |expiry| expiry.saturating_sub(now));
     due.min(interval).max(second)
 }

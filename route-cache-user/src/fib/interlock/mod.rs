@@ -37,11 +37,15 @@ pub(crate) struct Found {
 pub(crate) fn poll(interfaces: &[(Ifindex, String)], bypass: bool) -> anyhow::Result<Found> {
     let mut found = Found::default();
     let reasons = if bypass { sysctl::reasons()? } else { ipv4_reasons()? };
-    let (single, everywhere): (Vec<_>, Vec<_>) = reasons.into_iter().partition(|reason| reason.interface.is_some());
+    let (single, everywhere): (Vec<_>, Vec<_>) =
+        reasons.into_iter().partition(|reason| reason.interface.is_some());
     found.everywhere = everywhere.into_iter().map(|reason| reason.sentence).collect();
     for (ifindex, name) in interfaces {
-        let mut against: Vec<_> =
-            single.iter().filter(|reason| reason.concerns(name)).map(|reason| reason.sentence.clone()).collect();
+        let mut against: Vec<_> = single
+            .iter()
+            .filter(|reason| reason.concerns(name))
+            .map(|reason| reason.sentence.clone())
+            .collect();
         if !bypass && !tcx_programs(name)?.is_empty() {
             against.push(format!("{name} has tc programs (tcx), which XDP would bypass"));
         }
