@@ -72,9 +72,9 @@ impl Dumper {
 
     /// Tells `sink` everything in a table.
     ///
-    /// The kernel notices changes while it is read for links, addresses, rules and next-hop objects, but
-    /// not for routes and neighbours (`inet_dump_fib`, `neigh_dump_info`): whoever wants these whole
-    /// subscribes first and applies what was heard meanwhile.
+    /// The kernel does not notice for every table that it changed while it was read; for routes it
+    /// does not (`inet_dump_fib`). Whoever wants these whole subscribes first, and applies what was
+    /// heard meanwhile.
     ///
     /// After an error what was told is not the whole of it: forget
     /// it, and ask again if it was [`DumpError::Interrupted`].

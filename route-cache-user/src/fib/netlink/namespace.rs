@@ -38,3 +38,11 @@ pub(crate) fn run(command: &str) {
 pub(crate) fn index(name: &str) -> u32 {
     nix::net::if_::if_nametoindex(name).expect("the interface is there")
 }
+
+/// Whether the running kernel is older than this version.
+pub(crate) fn kernel_before(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("it is readable");
+    let mut numbers = release.split(['.', '-']).map(|number| number.trim().parse::<u32>());
+    let mut next = || numbers.next().expect("a version").expect("a number");
+    (next(), next()) < (major, minor)
+}
