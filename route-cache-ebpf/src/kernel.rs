@@ -25,7 +25,7 @@ pub fn cut_tail(ctx: &XdpContext, bytes: usize) -> Result<(), i64> {
     // SAFETY: the helper checks its arguments; the context is this run's.
     match unsafe { helpers::bpf_xdp_adjust_tail(ctx.ctx, -(bytes as i32)) } {
         0 => Ok(()),
-        error => Err(error as i64),
+        error => Err(error),
     }
 }
 

@@ -15,6 +15,11 @@
     reason = "the xdp macro does not carry the doc comments of the programs along"
 )]
 #![deny(unsafe_code)]
+#![warn(clippy::wildcard_enum_match_arm)]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "the xdp macro decides how a program takes its context"
+)]
 
 mod admit;
 mod clones;

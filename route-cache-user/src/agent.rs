@@ -281,7 +281,7 @@ impl Agent {
     fn promise(&mut self) -> Result<()> {
         let reading = self.clock_reader.read(&mut self.ebpf)?;
         self.shared.clock.set(reading);
-        self.config.deadline = reading.jiffies + self.shared.clock.from_seconds(PROMISE.as_secs());
+        self.config.deadline = reading.jiffies + self.shared.clock.seconds(PROMISE.as_secs());
         self.writer.write_config(&self.config)
     }
 
@@ -323,23 +323,16 @@ impl Agent {
     /// Attaches to interfaces that appear and match, lets go of those that vanish or are renamed away.
     fn follow_link(&mut self, state: &mut State, event: &Event) {
         match event {
-            Event::Link(link) => {
-                let attached = state.attachments.is_attached(link.ifindex);
-                match (self.wanted.matches(&link.name), attached) {
-                    (true, false) => self.attach_late(state, link),
-                    (true, true) | (false, false) => {}
-                    // Renamed: it goes on, as the same interface.
-                    (false, true) => {}
-                }
+            // One that was renamed away stays attached: it is the interface that was asked for.
+            Event::Link(link)
+                if self.wanted.matches(&link.name)
+                    && !state.attachments.is_attached(link.ifindex) =>
+            {
+                self.attach_late(state, link);
             }
-            Event::LinkGone(ifindex) => {
-                if state.attachments.detach(*ifindex) {
-                    tracing::info!(
-                        "let go of {}, which is gone",
-                        state.fib.tables.link_name(*ifindex)
-                    );
-                    state.fib.set_attached(*ifindex, false);
-                }
+            Event::LinkGone(ifindex) if state.attachments.detach(*ifindex) => {
+                tracing::info!("let go of {}, which is gone", state.fib.tables.link_name(*ifindex));
+                state.fib.set_attached(*ifindex, false);
             }
             _ => {}
         }

@@ -280,7 +280,7 @@ impl View {
         let hop = names.0.get(&clone.route[0])?;
         let dst = Ipv4Addr::from(destination);
         let now = clock.now();
-        let timeout = clock.from_seconds(self.shared.options.rtexpire.as_secs());
+        let timeout = clock.seconds(self.shared.options.rtexpire.as_secs());
         let idle = clock.to_seconds(now.saturating_sub(clone.last_used));
         let route_mtu = Some(u32::from(route.mtu)).filter(|mtu| *mtu != 0);
         Some(CloneEntry {

@@ -84,7 +84,7 @@ impl Clock {
     }
 
     /// Whole seconds in jiffies; forever if that does not fit.
-    pub(crate) const fn from_seconds(&self, seconds: u64) -> u64 {
+    pub(crate) const fn seconds(&self, seconds: u64) -> u64 {
         seconds.saturating_mul(self.hz)
     }
 
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn seconds_become_jiffies_without_overflow() {
         let clock = Clock::fixed(1000, ClockReading::default());
-        assert_eq!(clock.from_seconds(3600), 3_600_000);
-        assert_eq!(clock.from_seconds(u64::MAX), u64::MAX);
+        assert_eq!(clock.seconds(3600), 3_600_000);
+        assert_eq!(clock.seconds(u64::MAX), u64::MAX);
     }
 }

@@ -203,6 +203,9 @@ pub(crate) struct Netconf {
 impl Netconf {
     /// NETCONFA_IFINDEX_ALL.
     pub(crate) const ALL: i32 = -1;
+    /// NETCONFA_IFINDEX_DEFAULT.
+    #[cfg(test)]
+    pub(crate) const DEFAULT: i32 = -2;
 }
 
 /// A policy rule.

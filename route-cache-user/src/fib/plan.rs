@@ -427,12 +427,12 @@ impl Fib {
             self.installed.insert(*prefix, Installed { verdict, words });
             plan.routes.push((*prefix, words));
         }
-        self.renew_covers(covers, plan);
+        self.renew_covers(&covers, plan);
         plan.routes.sort_unstable_by_key(|(prefix, _)| std::cmp::Reverse(prefix.prefix_len()));
     }
 
     /// Gives the routes that cover a new one new generations: what was cloned from them may belong to the new one now.
-    fn renew_covers(&mut self, covers: HashSet<Ipv4Net>, plan: &mut Plan) {
+    fn renew_covers(&mut self, covers: &HashSet<Ipv4Net>, plan: &mut Plan) {
         let written: HashSet<Ipv4Net> = plan.routes.iter().map(|(prefix, _)| *prefix).collect();
         for prefix in covers.difference(&written) {
             let Some(installed) = self.installed.get_mut(prefix) else {

@@ -50,7 +50,7 @@ impl Sweeper {
 
     fn walk(&self, table: &CloneTable, shared: &Shared) -> std::io::Result<Walk> {
         let clock = &shared.clock;
-        let timeout = clock.from_seconds(shared.options.rtexpire.as_secs());
+        let timeout = clock.seconds(shared.options.rtexpire.as_secs());
         let mut walk = Walk { found: 0, killed: 0, first_expiry: None };
         let mut dying: [Vec<Address4>; Reason::ALL.len()] = Default::default();
         table.visit(BATCH, |destinations, clones| {
@@ -107,7 +107,7 @@ pub(crate) async fn run(shared: Arc<Shared>, index: usize) {
                 None
             }
         };
-        let interval = clock.from_seconds(shared.options.sweep_interval.as_secs());
+        let interval = clock.seconds(shared.options.sweep_interval.as_secs());
         let wait = policy::until_next_walk(first_expiry, clock.now(), clock.hz(), interval);
         let wait = Duration::from_secs_f64(clock.to_seconds(wait));
         // However often it is called, a second lies between two walks.

@@ -160,12 +160,6 @@ impl<'a> Attribute<'a> {
         self.value.first_chunk().copied().ok_or(Malformed::Value(self.kind))
     }
 
-    /// A byte.
-    #[inline]
-    pub(crate) fn u8(&self) -> Result<u8, Malformed> {
-        self.bytes::<1>().map(|[byte]| byte)
-    }
-
     /// A 16-bit number in the machine's byte order.
     #[inline]
     pub(crate) fn u16(&self) -> Result<u16, Malformed> {
