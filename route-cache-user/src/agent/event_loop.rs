@@ -289,13 +289,13 @@ impl EventLoop {
     }
 
     /// The dump is in: what happened since it began is repeated on it, then it takes the place of what was known.
-    fn resynced(&mut self, tables: Result<Tables>) {
+    fn resynced(&mut self, tables: Result<Box<Tables>>) {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.write();
         match tables {
             Ok(mut tables) => {
                 self.resync.catch_up(&mut tables);
-                state.fib.replace(tables);
+                state.fib.replace(*tables);
                 if let Some(cause) = self.resync.distrusted() {
                     state.fib.distrust(cause);
                 }

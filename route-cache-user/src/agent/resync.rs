@@ -29,7 +29,7 @@ pub(super) enum Step {
     /// Start the dump that was asked for.
     Due,
     /// Take in the one that ran.
-    Finished(Result<Tables>),
+    Finished(Result<Box<Tables>>),
 }
 
 impl Resync {
@@ -48,7 +48,7 @@ impl Resync {
     /// Waits for the dump that runs, or until the next one is to start. Dropped while it waits, it has done nothing.
     pub(super) async fn next(&mut self) -> Step {
         if self.running.is_some() {
-            return Step::Finished(finished(&mut self.running).await);
+            return Step::Finished(finished(&mut self.running).await.map(Box::new));
         }
         match (self.wanted, self.last_start) {
             (None, _) => std::future::pending().await,
