@@ -18,6 +18,7 @@ pub mod link;
 pub mod namespace;
 pub mod process;
 pub mod raw_socket;
+pub mod story;
 mod sys;
 pub mod topology;
 pub mod wait;

@@ -178,19 +178,24 @@ pub fn existing() -> Result<Vec<(String, u32)>> {
     Ok(names.filter_map(|name| creator(&name).map(|pid| (name, pid))).collect())
 }
 
+/// Names of the namespaces of this scheme whose creator no longer lives.
+///
+/// # Errors
+/// If the directory of namespaces cannot be read.
+pub fn stale() -> Result<Vec<String>> {
+    let lives = |pid: u32| Path::new("/proc").join(pid.to_string()).exists();
+    let all = existing()?.into_iter();
+    Ok(all.filter(|&(_, creator)| !lives(creator)).map(|(name, _)| name).collect())
+}
+
 /// Deletes namespaces of this scheme whose creator no longer lives, and says which.
 ///
 /// # Errors
 /// If the directory of namespaces cannot be read, or one of them cannot be deleted.
 pub fn reap_stale() -> Result<Vec<String>> {
-    let mut reaped = Vec::new();
-    for (name, pid) in existing()? {
-        if !Path::new("/proc").join(pid.to_string()).exists() {
-            delete(&name)?;
-            reaped.push(name);
-        }
-    }
-    Ok(reaped)
+    let stale = stale()?;
+    stale.iter().try_for_each(|name| delete(name))?;
+    Ok(stale)
 }
 
 /// The process that made the namespace, if its name is of this scheme.

@@ -21,7 +21,8 @@ use nix::{
     },
 };
 
-/// Lets the child start in the network namespace `netns`, with no signal blocked, and die with the thread that starts it.
+/// Lets the child start in the network namespace `netns`, with no signal blocked, out of reach of Ctrl-C, and die with
+/// the thread that starts it.
 pub(crate) fn prepare_child(command: &mut Command, netns: Option<RawFd>) {
     let prepare = move || {
         // Signals that the lab blocks to wait for them would stay blocked in the child.
@@ -36,6 +37,8 @@ pub(crate) fn prepare_child(command: &mut Command, netns: Option<RawFd>) {
     };
     // SAFETY: between fork and exec only system calls are made, nothing is allocated and no lock is taken.
     unsafe { command.pre_exec(prepare) };
+    // A group of its own: the lab gets Ctrl-C and ends its processes in order.
+    command.process_group(0);
 }
 
 /// Opens an AF_PACKET socket that sees whole frames of all protocols which come in on the interface, none that go out.
@@ -65,6 +68,11 @@ pub(crate) fn packet_socket(ifindex: u32) -> io::Result<OwnedFd> {
         )
     })?;
     Ok(socket)
+}
+
+/// Lets frames go straight to the driver.
+pub(crate) fn bypass_qdisc(socket: &OwnedFd) -> io::Result<()> {
+    set_option(socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)
 }
 
 fn set_option(socket: &OwnedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
