@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::Error;
 
 /// How all suites went.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ struct Counts {
 
 impl Summary {
     /// Takes in something that either holds or does not.
-    pub(super) fn check(&mut self, name: &str, result: Result<()>) {
+    pub(super) fn check(&mut self, name: &str, result: Result<(), &Error>) {
         let counts = match result {
             Ok(()) => Counts { passed: 1, ..Counts::default() },
             Err(error) => {
