@@ -2,70 +2,54 @@
 
 use crate::route::RouteWords;
 
-/// Value of a clone table.
+/// Value of a clone table. All times are in jiffies.
 ///
-/// Written by the XDP program of the CPU that owns the table; the agent only reads and deletes.
-#[repr(transparent)]
+/// Written by the XDP program of the CPU that owns the table; the agent only reads and deletes. In the map it is
+/// [`CloneWords`], for the reason given at [`crate::Route`].
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clone4(pub [u64; 6]);
+pub struct Clone4 {
+    /// The route's words, with the next hop resolved.
+    pub route: RouteWords,
+    /// At the last packet.
+    pub last_used: u64,
+    /// At creation.
+    pub created: u64,
+    /// Packets forwarded by this clone, the one that made it included.
+    pub packets: u64,
+    /// Bytes of those packets, counted from the Ethernet header.
+    pub bytes: u64,
+}
 
-const LAST_USED: usize = 2;
-const CREATED: usize = 3;
-const PACKETS: usize = 4;
-const BYTES: usize = 5;
+/// [`Clone4`] as the map's BTF knows it.
+pub type CloneWords = [u64; 6];
 
-const _: () = assert!(size_of::<Clone4>() == 48);
+const _: () = {
+    assert!(size_of::<Clone4>() == size_of::<CloneWords>());
+    assert!(align_of::<Clone4>() == align_of::<CloneWords>());
+    assert!(core::mem::offset_of!(Clone4, last_used) == 16);
+    assert!(core::mem::offset_of!(Clone4, bytes) == 40);
+};
 
 impl Clone4 {
     /// A clone of a resolved route, made at `now` by its first packet.
     #[must_use]
     #[inline(always)]
     pub const fn new(route: RouteWords, now: u64, bytes: u64) -> Self {
-        Self([route[0], route[1], now, now, 1, bytes])
-    }
-
-    /// The route's words: next hop, slot, generation, MTU.
-    #[must_use]
-    #[inline(always)]
-    pub const fn route(&self) -> RouteWords {
-        [self.0[0], self.0[1]]
-    }
-
-    /// Jiffies at the last packet.
-    #[must_use]
-    pub const fn last_used(&self) -> u64 {
-        self.0[LAST_USED]
-    }
-
-    /// Jiffies at creation.
-    #[must_use]
-    pub const fn created(&self) -> u64 {
-        self.0[CREATED]
-    }
-
-    /// Packets forwarded by this clone, the one that made it included.
-    #[must_use]
-    pub const fn packets(&self) -> u64 {
-        self.0[PACKETS]
-    }
-
-    /// Bytes of those packets, counted from the Ethernet header.
-    #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.0[BYTES]
+        Self { route, last_used: now, created: now, packets: 1, bytes }
     }
 
     /// Counts one more packet of `bytes` bytes at `now` jiffies.
     #[inline(always)]
     pub const fn touch(&mut self, now: u64, bytes: u64) {
-        self.0[LAST_USED] = now;
-        self.0[PACKETS] += 1;
-        self.0[BYTES] += bytes;
+        self.last_used = now;
+        self.packets += 1;
+        self.bytes += bytes;
     }
 }
 
 #[cfg(feature = "user")]
-// SAFETY: an array of u64, every bit pattern is valid.
+// SAFETY: repr(C), integers, no padding (asserted by the size above).
 #[allow(unsafe_code)]
 unsafe impl aya::Pod for Clone4 {}
 
@@ -92,10 +76,10 @@ mod tests {
 
     #[test]
     fn a_clone_counts_its_packets() {
-        let mut clone = Clone4::new([1, 2], 100, 60);
+        let mut clone = Clone4::new([1, 2, 3, 4], 100, 60);
         clone.touch(104, 1500);
-        assert_eq!(clone.route(), [1, 2]);
-        assert_eq!((clone.created(), clone.last_used()), (100, 104));
-        assert_eq!((clone.packets(), clone.bytes()), (2, 1560));
+        assert_eq!(clone.route, [1, 2, 3, 4]);
+        assert_eq!((clone.created, clone.last_used), (100, 104));
+        assert_eq!((clone.packets, clone.bytes), (2, 1560));
     }
 }

@@ -46,11 +46,9 @@ pub struct NextHopVersion {
     pub ifindex: u32,
     /// MTU of the egress interface in bytes, from the IP header.
     pub mtu: u32,
-    /// Destination MAC address.
-    pub destination: [u8; 6],
-    /// Source MAC address.
-    pub source: [u8; 6],
-    /// [`NextHopVersion::USABLE`] and so on; 0 with an [`crate::Outcome`] code in the high byte if not usable.
+    /// Destination and source MAC address as they stand in the frame, ready to copy. See [`NextHopVersion::addresses`].
+    pub addresses: [u16; 6],
+    /// [`NextHopVersion::USABLE`] and so on.
     pub flags: u16,
     /// Discriminant of the [`crate::Outcome`] of a packet that meets this next hop while it is not usable.
     pub pass: u16,
@@ -61,6 +59,20 @@ impl NextHopVersion {
     pub const USABLE: u16 = 1;
     /// The neighbour is stale: leave a mark on use, so that the agent has the kernel confirm it.
     pub const STALE: u16 = 2;
+
+    /// Joins destination and source MAC address.
+    #[must_use]
+    pub const fn addresses(destination: [u8; 6], source: [u8; 6]) -> [u16; 6] {
+        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination, source);
+        [
+            u16::from_ne_bytes([a, b]),
+            u16::from_ne_bytes([c, d]),
+            u16::from_ne_bytes([e, f]),
+            u16::from_ne_bytes([g, h]),
+            u16::from_ne_bytes([i, j]),
+            u16::from_ne_bytes([k, l]),
+        ]
+    }
 }
 
 /// Element of the next-hop array: two versions, and the number of the current one.
@@ -81,7 +93,7 @@ const _: () = {
     assert!(size_of::<NextHopVersion>() == 28);
     assert!(size_of::<NextHop>() == 64);
     assert!(core::mem::offset_of!(NextHop, versions) == 8);
-    assert!(core::mem::offset_of!(NextHopVersion, destination) == 12);
+    assert!(core::mem::offset_of!(NextHopVersion, addresses) == 12);
     assert!(core::mem::offset_of!(NextHopVersion, flags) == 24);
 };
 

@@ -71,7 +71,7 @@ outcomes! {
     PassOtherHost = "pass_other_host", "The destination MAC address is not the ingress interface's.";
     PassLinkMulticast = "pass_link_multicast", "The destination MAC address is a broadcast or multicast address.";
     PassMartianSource = "pass_martian_source", "The source address may not be forwarded (0/8, 127/8, multicast, broadcast, our own).";
-    PassMartianDestination = "pass_martian_destination", "The destination address may not be forwarded (0/8, 127/8, 240/4).";
+    PassMartianDestination = "pass_martian_destination", "The destination address may not be forwarded (0/8, 127/8).";
     PassInterface = "pass_interface", "The ingress interface stands aside (forwarding off, rp_filter, a rule of the kernel's that would be bypassed).";
     PassDisabled = "pass_disabled", "The whole family stands aside (policy rules, netfilter, tables being re-read).";
     PassExpired = "pass_expired", "The agent's promise that the tables are current has run out.";

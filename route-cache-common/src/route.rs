@@ -18,14 +18,16 @@ const KIND_VIA: u8 = 0;
 const KIND_ON_LINK: u8 = 1;
 const KIND_PASS: u8 = 2;
 
-/// Value of the routes trie. A clone begins with a copy of these two words.
+/// Value of the routes trie. A clone begins with a copy of its words.
 ///
 /// Words instead of fields, because kernel 6.1 refuses an inner map made in user space whose value is a struct in
 /// BTF. The program copies and compares whole words.
 ///
 /// ```text
-/// word 0:  63..32 slot        31..0  next-hop id, or interface index if on-link
-/// word 1:  63..48 route MTU   47..40 kind   39..32 prefix length   31..0 generation of the slot
+/// word 0  next-hop id, or interface index if on-link
+/// word 1  slot
+/// word 2  generation of the slot
+/// word 3  31..16 route MTU   15..8 kind   7..0 prefix length
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -42,7 +44,9 @@ pub struct Route {
 }
 
 /// [`Route`] as it lies in the map.
-pub type RouteWords = [u64; 2];
+///
+/// Words of 32 bits, because a trie puts its values behind the 4 bytes of an address.
+pub type RouteWords = [u32; 4];
 
 impl Route {
     /// Packs into map words.
@@ -55,11 +59,10 @@ impl Route {
             Action::Pass(outcome) => (KIND_PASS + outcome as u8, 0),
         };
         [
-            (self.slot as u64) << 32 | target as u64,
-            (self.mtu as u64) << 48
-                | (kind as u64) << 40
-                | (self.prefix_len as u64) << 32
-                | self.generation as u64,
+            target,
+            self.slot,
+            self.generation,
+            (self.mtu as u32) << 16 | (kind as u32) << 8 | self.prefix_len as u32,
         ]
     }
 
@@ -67,10 +70,9 @@ impl Route {
     #[must_use]
     #[inline(always)]
     pub const fn unpack(words: RouteWords) -> Self {
-        let target = words[0] as u32;
-        let action = match (words[1] >> 40) as u8 {
-            KIND_VIA => Action::Via(NextHopId(target)),
-            KIND_ON_LINK => Action::OnLink(target),
+        let action = match (words[3] >> 8) as u8 {
+            KIND_VIA => Action::Via(NextHopId(words[0])),
+            KIND_ON_LINK => Action::OnLink(words[0]),
             code => match Outcome::from_code(code - KIND_PASS) {
                 Some(outcome) => Action::Pass(outcome),
                 None => Action::Pass(Outcome::PassRoute),
@@ -78,10 +80,10 @@ impl Route {
         };
         Self {
             action,
-            slot: (words[0] >> 32) as u32,
-            generation: words[1] as u32,
-            mtu: (words[1] >> 48) as u16,
-            prefix_len: (words[1] >> 32) as u8,
+            slot: words[1],
+            generation: words[2],
+            mtu: (words[3] >> 16) as u16,
+            prefix_len: words[3] as u8,
         }
     }
 
@@ -89,7 +91,7 @@ impl Route {
     #[must_use]
     #[inline(always)]
     pub const fn resolved(words: RouteWords, id: NextHopId) -> RouteWords {
-        [words[0] >> 32 << 32 | id.0 as u64, words[1] & !(0xff << 40)]
+        [id.0, words[1], words[2], words[3] & !(0xff << 8)]
     }
 }
 
@@ -112,7 +114,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_passes() {
-        assert_eq!(Route::unpack([0, 0xff << 40]).action, Action::Pass(Outcome::PassRoute));
+        assert_eq!(Route::unpack([0, 0, 0, 0xff << 8]).action, Action::Pass(Outcome::PassRoute));
     }
 
     #[test]

@@ -1,0 +1,58 @@
+//! What the kernel offers a program besides maps: the frame, the clocks, the CPU, chance.
+
+#![allow(unsafe_code)]
+
+use aya_ebpf::{helpers, programs::XdpContext};
+
+use crate::packet::Packet;
+
+/// The frame of this run. Any earlier cursor over it is void after [`cut_tail`].
+#[inline(always)]
+pub fn frame(ctx: &XdpContext) -> Packet<'_> {
+    // SAFETY: the kernel hands the bytes between the two to this run alone; drivers align frames for the stack.
+    unsafe { Packet::new(ctx.data(), ctx.data_end()) }
+}
+
+/// Index of the interface the frame came in by.
+#[inline(always)]
+pub fn ingress(ctx: &XdpContext) -> u32 {
+    ctx.ingress_ifindex() as u32
+}
+
+/// Cuts `bytes` bytes off the end of the frame.
+#[inline(always)]
+pub fn cut_tail(ctx: &XdpContext, bytes: usize) -> Result<(), i64> {
+    // SAFETY: the helper checks its arguments; the context is this run's.
+    match unsafe { helpers::bpf_xdp_adjust_tail(ctx.ctx, -(bytes as i32)) } {
+        0 => Ok(()),
+        error => Err(error as i64),
+    }
+}
+
+/// Jiffies: ticks of the kernel's own clock, 1/HZ seconds each. The JIT inlines it.
+#[inline(always)]
+pub fn jiffies() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { helpers::generated::bpf_jiffies64() }
+}
+
+/// The monotonic clock in nanoseconds.
+#[inline(always)]
+pub fn monotonic_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { helpers::generated::bpf_ktime_get_ns() }
+}
+
+/// The CPU this runs on.
+#[inline(always)]
+pub fn cpu() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { helpers::generated::bpf_get_smp_processor_id() }
+}
+
+/// True once in `n` times on average; never if `n` is 0.
+#[inline(always)]
+pub fn one_in(n: u64) -> bool {
+    // SAFETY: a helper without arguments.
+    n != 0 && u64::from(unsafe { helpers::generated::bpf_get_prandom_u32() }) % n == 0
+}

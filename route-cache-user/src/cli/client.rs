@@ -1,0 +1,87 @@
+//! The client commands: ask, print, and say by the exit code how it went.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{ClientCommand, Listing, ask::ask, explain, listings, status, table::printable};
+
+/// Asks the agent on `socket` and prints its answer; an error goes to stderr and is 1.
+pub(crate) fn run_client(command: ClientCommand, socket: &Path) -> ExitCode {
+    let stdout = io::stdout();
+    let pretty = stdout.is_terminal();
+    let mut out = io::BufWriter::with_capacity(1 << 16, stdout.lock());
+    match ask_and_print(command, socket, pretty, &mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do if stderr is closed as well.
+            let _ = writeln!(io::stderr(), "error: {}", printable(&format!("{error:#}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks, and prints the answer to `out`.
+pub(super) fn ask_and_print(
+    command: ClientCommand,
+    socket: &Path,
+    pretty: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let printer = Printer { command, socket, pretty, out };
+    match command {
+        ClientCommand::Status(_) => printer.print(|answer, out| status::write(&answer, out)),
+        ClientCommand::Show { listing: Listing::Clones, .. } => printer.print(listings::clones),
+        ClientCommand::Show { listing: Listing::Routes, .. } => printer.print(listings::routes),
+        ClientCommand::Show { listing: Listing::NextHops, .. } => {
+            printer.print(listings::next_hops)
+        }
+        ClientCommand::Show { listing: Listing::Interfaces, .. } => {
+            printer.print(listings::interfaces)
+        }
+        ClientCommand::Get { .. } => printer.print(explain::write),
+    }
+}
+
+struct Printer<'a> {
+    command: ClientCommand,
+    socket: &'a Path,
+    pretty: bool,
+    out: &'a mut dyn Write,
+}
+
+impl Printer<'_> {
+    fn print<T: Serialize + DeserializeOwned>(
+        self,
+        for_people: fn(T, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<()> {
+        let answer: T = ask(self.socket, &self.command.request())?;
+        match self.write(answer, for_people) {
+            // Who reads us may stop at any time (`| head`).
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.context("cannot write the answer to stdout"),
+        }
+    }
+
+    fn write<T: Serialize>(
+        self,
+        answer: T,
+        for_people: fn(T, &mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if !self.command.json() {
+            for_people(answer, self.out)?;
+        } else if self.pretty {
+            serde_json::to_writer_pretty(&mut *self.out, &answer)?;
+            writeln!(self.out)?;
+        } else {
+            serde_json::to_writer(&mut *self.out, &answer)?;
+            writeln!(self.out)?;
+        }
+        self.out.flush()
+    }
+}

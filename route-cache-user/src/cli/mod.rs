@@ -1,0 +1,25 @@
+//! The command line: what was asked for, and the client side of it.
+//!
+//! ```text
+//! route-cache --interface eth0 …   parse ── AgentOptions ── (the agent)
+//! route-cache status|show|get …    parse ── run_client ── ask ── JSON, or tables for people
+//! ```
+
+mod agent_options;
+mod ask;
+mod client;
+mod command_line;
+mod duration;
+mod explain;
+mod listings;
+mod status;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::{
+    agent_options::{AgentOptions, XdpMode},
+    client::run_client,
+    command_line::{ClientCommand, Invocation, Listing, parse},
+};

@@ -1,0 +1,25 @@
+//! What the control socket and the metrics ask of the agent.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+
+use super::protocol::{CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status};
+
+/// The agent, as seen by those who ask. Everything is read when asked.
+///
+/// The calls may block (they walk BPF maps), and come from blocking tasks only.
+pub(crate) trait Source: Send + Sync + 'static {
+    /// The agent as a whole.
+    fn status(&self) -> Result<Status>;
+    /// All clones of all CPUs.
+    fn clones(&self) -> Result<Vec<CloneEntry>>;
+    /// All mirrored routes.
+    fn routes(&self) -> Result<Vec<RouteEntry>>;
+    /// All next hops.
+    fn next_hops(&self) -> Result<Vec<NextHopEntry>>;
+    /// All interfaces that are attached or wanted.
+    fn interfaces(&self) -> Result<Vec<InterfaceEntry>>;
+    /// What happens to a packet to this address.
+    fn get(&self, address: IpAddr) -> Result<Explanation>;
+}

@@ -1,0 +1,87 @@
+//! The BPF object: checked for, loaded, attached, asked for the time.
+
+pub(crate) mod attach;
+pub(crate) mod clock;
+mod requirements;
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{Ebpf, EbpfLoader, programs::Xdp};
+use route_cache_common::{maps, programs};
+
+use self::clock::{Clock, ClockReader};
+use crate::maps::{CloneTable, Counters, Writer};
+
+/// The object file, built by `cargo xtask build`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/route-cache.o"));
+
+/// Sizes of the maps, as the operator set them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Most clones per CPU.
+    pub(crate) clones_per_cpu: u32,
+    /// Most routes.
+    pub(crate) routes: u32,
+    /// Most next hops, and most neighbours.
+    pub(crate) hops: u32,
+}
+
+/// The loaded object, taken apart.
+pub(crate) struct Dataplane {
+    /// Programs, and the maps nobody took.
+    pub(crate) ebpf: Ebpf,
+    /// What the program reads.
+    pub(crate) writer: Writer,
+    /// The clones, by CPU.
+    pub(crate) clones: Vec<CloneTable>,
+    /// What it counts.
+    pub(crate) counters: Counters,
+    /// Reads the kernel's clock.
+    pub(crate) clock_reader: ClockReader,
+    /// Tells jiffies.
+    pub(crate) clock: Clock,
+}
+
+impl Dataplane {
+    /// Checks what the kernel and the process are allowed, loads the object and verifies the forwarder.
+    ///
+    /// # Errors
+    ///
+    /// Says which privilege or kernel feature is missing.
+    pub(crate) fn load(sizes: Sizes, traced: bool) -> Result<Self> {
+        requirements::check()?;
+        let cpus = possible_cpus()?;
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(maps::CLONES4, cpus)
+            .map_max_entries(maps::ROUTES4, cpus)
+            .map_max_entries(maps::GENERATIONS, sizes.routes)
+            .map_max_entries(maps::NEXT_HOPS, sizes.hops)
+            .map_max_entries(maps::NEXT_HOPS_TOUCHED, sizes.hops)
+            .map_max_entries(maps::NEIGHBOURS4, sizes.hops)
+            .load(OBJECT)
+            .context("the kernel refused the BPF object")?;
+        let writer = Writer::take(&mut ebpf, sizes.routes, cpus)?;
+        let clones = CloneTable::make_all(&mut ebpf, sizes.clones_per_cpu, cpus)?;
+        let counters = Counters::take(&mut ebpf)?;
+        let clock_reader = ClockReader::new(&mut ebpf)?;
+        let clock = Clock::calibrate(&clock_reader, &mut ebpf)?;
+        program(&mut ebpf, forwarder(traced))?.load().context("the kernel's verifier refused the forwarder")?;
+        Ok(Self { ebpf, writer, clones, counters, clock_reader, clock })
+    }
+}
+
+/// Name of the forwarder to use.
+pub(crate) const fn forwarder(traced: bool) -> &'static str {
+    if traced { programs::FORWARD_TRACED } else { programs::FORWARD }
+}
+
+/// A program of the object.
+pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("the BPF object has no program {name}"))?;
+    program.try_into().with_context(|| format!("program {name} is not an XDP program"))
+}
+
+/// CPUs that may ever come on-line: per-CPU tables are sized by these.
+pub(crate) fn possible_cpus() -> Result<u32> {
+    let cpus = aya::util::nr_cpus().map_err(|(path, error)| anyhow!("cannot read {path}: {error}"))?;
+    u32::try_from(cpus).context("impossibly many CPUs")
+}

@@ -1,0 +1,201 @@
+//! Polls of a real kernel. Root: each test has a network namespace of its own.
+
+use std::time::Instant;
+
+use super::{Reason, ipv4_reasons, tcx_programs};
+use crate::fib::netlink::namespace::{in_namespace, run, with_veth};
+
+fn poll() -> Vec<Reason> {
+    ipv4_reasons().expect("the kernel answers")
+}
+
+fn sentences() -> Vec<String> {
+    poll().into_iter().map(|reason| reason.sentence).collect()
+}
+
+#[test]
+fn nothing_stands_against_it_in_a_fresh_namespace() {
+    in_namespace(|| assert_eq!(poll(), []));
+}
+
+#[test]
+fn a_chain_matters_while_it_has_rules() {
+    in_namespace(|| {
+        run("nft add table inet filter");
+        run("nft 'add chain inet filter forward { type filter hook forward priority 0; }'");
+        assert_eq!(poll(), [], "an empty chain that accepts does nothing");
+        run("nft add rule inet filter forward counter");
+        assert_eq!(
+            poll(),
+            [Reason {
+                code: "netfilter",
+                interface: None,
+                sentence: "nftables: chain `forward` of table `inet filter` has rules on the \
+                           forward hook"
+                    .to_owned(),
+            }]
+        );
+        run("nft flush chain inet filter forward");
+        assert_eq!(poll(), []);
+    });
+}
+
+#[test]
+fn a_chain_matters_while_its_policy_is_drop() {
+    in_namespace(|| {
+        run("nft add table ip filter");
+        run("nft 'add chain ip filter f { type filter hook forward priority 0; policy drop; }'");
+        assert_eq!(
+            sentences(),
+            ["nftables: chain `f` of table `ip filter` drops packets on the forward hook"]
+        );
+        run("nft 'add chain ip filter f { policy accept; }'");
+        assert_eq!(poll(), []);
+    });
+}
+
+#[test]
+fn chains_on_the_way_of_forwarded_ipv4_matter_and_others_do_not() {
+    in_namespace(|| {
+        for family in ["ip", "inet", "ip6"] {
+            run(&format!("nft add table {family} t"));
+            for hook in ["prerouting", "input", "forward", "output", "postrouting"] {
+                run(&format!(
+                    "nft 'add chain {family} t {hook} {{ type filter hook {hook} priority 0; }}'
+                     nft add rule {family} t {hook} counter"
+                ));
+            }
+        }
+        run("nft add chain ip t side && nft add rule ip t side counter");
+        let sentences = sentences();
+        assert_eq!(sentences.len(), 6, "{sentences:#?}");
+        for family in ["ip", "inet"] {
+            for hook in ["prerouting", "forward", "postrouting"] {
+                let part = format!("`{hook}` of table `{family} t` has rules on the {hook} hook");
+                assert!(sentences.iter().any(|sentence| sentence.contains(&part)), "{part}");
+            }
+        }
+    });
+}
+
+#[test]
+fn chains_of_devices_concern_these_devices() {
+    with_veth(|| {
+        run("nft add table netdev t
+             nft 'add chain netdev t in { type filter hook ingress devices = { left, right } \
+                  priority 0; }'
+             nft 'add chain netdev t out { type filter hook egress device right priority 0; }'
+             nft add table inet t
+             nft 'add chain inet t in { type filter hook ingress device left priority 0; }'");
+        assert_eq!(poll(), []);
+        run("nft add rule netdev t in counter
+             nft add rule netdev t out counter
+             nft add rule inet t in counter");
+        let mut found: Vec<_> = poll()
+            .into_iter()
+            .map(|reason| (reason.interface.expect("of an interface"), reason.sentence))
+            .collect();
+        found.sort_unstable();
+        let row = |device: &str, sentence: &str| (device.to_owned(), sentence.to_owned());
+        assert_eq!(
+            found,
+            [
+                row(
+                    "left",
+                    "nftables: chain `in` of table `inet t` has rules on the ingress hook of `left`"
+                ),
+                row(
+                    "left",
+                    "nftables: chain `in` of table `netdev t` has rules on the ingress hook of `left`"
+                ),
+                row(
+                    "right",
+                    "nftables: chain `in` of table `netdev t` has rules on the ingress hook of `right`"
+                ),
+                row(
+                    "right",
+                    "nftables: chain `out` of table `netdev t` has rules on the egress hook of `right`"
+                ),
+            ]
+        );
+    });
+}
+
+#[test]
+fn tables_of_iptables_legacy_matter() {
+    in_namespace(|| {
+        run("iptables-legacy -t filter -A FORWARD -j ACCEPT");
+        let sentences = sentences();
+        assert_eq!(sentences.len(), 1, "{sentences:?}");
+        assert!(sentences[0].starts_with("iptables-legacy: table `filter` is in use"));
+    });
+}
+
+#[test]
+fn rules_of_iptables_nft_matter_like_any_nftables_rule() {
+    in_namespace(|| {
+        run("iptables-nft -A FORWARD -j ACCEPT");
+        assert_eq!(
+            sentences(),
+            ["nftables: chain `FORWARD` of table `ip filter` has rules on the forward hook"]
+        );
+        run("iptables-nft -D FORWARD -j ACCEPT");
+        assert_eq!(poll(), []);
+    });
+}
+
+#[test]
+fn ipsec_policies_for_forwarded_and_outgoing_packets_matter() {
+    in_namespace(|| {
+        let policy = |verb, dir| {
+            run(&format!("ip xfrm policy {verb} src 192.0.2.0/24 dst 198.51.100.0/24 dir {dir}"));
+        };
+        policy("add", "in");
+        assert_eq!(poll(), [], "what is delivered here is not forwarded");
+        policy("add", "fwd");
+        policy("add", "out");
+        assert_eq!(
+            sentences(),
+            ["IPsec: 1 policies for forwarded and 1 for outgoing packets (`ip xfrm policy`)"]
+        );
+        policy("del", "fwd");
+        assert_eq!(poll().len(), 1);
+        policy("del", "out");
+        assert_eq!(poll(), []);
+        run("ip xfrm policy setdefault fwd block");
+        assert_eq!(poll().first().map(|reason| reason.code), Some("xfrm"));
+    });
+}
+
+#[test]
+fn forwarding_by_path_mtu_matters() {
+    in_namespace(|| {
+        run("sysctl -qw net.ipv4.ip_forward_use_pmtu=1");
+        assert_eq!(poll().first().map(|reason| reason.code), Some("sysctl"));
+        run("sysctl -qw net.ipv4.ip_forward_use_pmtu=0");
+        assert_eq!(poll(), []);
+    });
+}
+
+#[test]
+fn an_interface_without_tcx_programs_has_none() {
+    with_veth(|| assert_eq!(tcx_programs("left").expect("the kernel answers"), [0; 0]));
+}
+
+#[test]
+fn a_poll_that_finds_nothing_is_cheap() {
+    with_veth(|| {
+        poll();
+        let fastest = (0..50)
+            .map(|_| {
+                let start = Instant::now();
+                poll();
+                start.elapsed()
+            })
+            .min()
+            .expect("there were some");
+        // Alone it takes 0.1 ms; the rest is room for a machine that does other things as well.
+        assert!(fastest.as_micros() < 2000, "{fastest:?}");
+        println!("fastest poll: {fastest:?}");
+    });
+}

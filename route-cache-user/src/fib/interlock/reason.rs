@@ -1,0 +1,48 @@
+//! A reason to leave packets to the kernel.
+
+/// What would be bypassed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Reason {
+    /// Short and stable, for metrics: `netfilter`, `xfrm`, `sysctl`.
+    pub(crate) code: &'static str,
+    /// The one interface it concerns; all of them if there is none. `eth*` is every name that begins so.
+    pub(crate) interface: Option<String>,
+    /// For people; names the object, and what to do where that is not plain.
+    pub(crate) sentence: String,
+}
+
+impl Reason {
+    /// A reason that concerns all interfaces.
+    pub(super) fn everywhere(code: &'static str, sentence: impl Into<String>) -> Self {
+        Self { code, interface: None, sentence: sentence.into() }
+    }
+
+    /// Whether it concerns the interface of this name.
+    pub(crate) fn concerns(&self, interface: &str) -> bool {
+        match self.interface.as_deref() {
+            None => true,
+            Some(pattern) => match pattern.strip_suffix('*') {
+                Some(prefix) => interface.starts_with(prefix),
+                None => interface == pattern,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_concerns_its_interface_or_all() {
+        let on = |interface: Option<&str>| Reason {
+            interface: interface.map(str::to_owned),
+            ..Reason::everywhere("netfilter", "")
+        };
+        assert!(on(None).concerns("eth0"));
+        assert!(on(Some("eth0")).concerns("eth0"));
+        assert!(!on(Some("eth0")).concerns("eth01"));
+        assert!(on(Some("eth*")).concerns("eth01"));
+        assert!(!on(Some("eth*")).concerns("veth0"));
+    }
+}

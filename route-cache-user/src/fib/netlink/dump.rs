@@ -1,0 +1,139 @@
+//! Whole tables, read from the kernel on request.
+
+use super::confirm;
+use super::event::{self, RTM_GETNEXTHOP};
+use super::exchange::{DumpError, Exchange};
+use super::netdev::Family;
+use super::request::Request;
+use super::wire::{Malformed, Message};
+use crate::fib::message::{Event, Ifindex};
+
+/// IFLA_EXT_MASK, include/uapi/linux/if_link.h.
+const IFLA_EXT_MASK: u16 = 29;
+
+/// What can be dumped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// Interfaces.
+    Links,
+    /// IPv4 addresses.
+    Addresses,
+    /// IPv4 routes of all routing tables.
+    Routes,
+    /// Next-hop objects (Linux 5.3).
+    NextHopObjects,
+    /// IPv4 neighbours.
+    Neighbours,
+    /// IPv4 settings of `all`, `default` and every interface.
+    Netconf,
+    /// IPv4 policy rules.
+    Rules,
+    /// Queueing disciplines.
+    Qdiscs,
+    /// What XDP the devices can do (Linux 6.3).
+    XdpFeatures,
+}
+
+impl Table {
+    /// All of them, in the order in which they make sense of each other.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Links,
+        Self::XdpFeatures,
+        Self::Addresses,
+        Self::Netconf,
+        Self::Qdiscs,
+        Self::Rules,
+        Self::NextHopObjects,
+        Self::Neighbours,
+        Self::Routes,
+    ];
+}
+
+/// Reads tables of the network namespace in which it was opened. It blocks: not for an async task.
+pub(crate) struct Dumper {
+    route: Exchange,
+    generic: Exchange,
+    /// Nothing on kernels without the family.
+    netdev: Option<Family>,
+}
+
+impl Dumper {
+    /// Opens the sockets in the calling thread's network namespace.
+    pub(crate) fn open() -> Result<Self, DumpError> {
+        let route = Exchange::open(libc::NETLINK_ROUTE)?;
+        let mut generic = Exchange::open(libc::NETLINK_GENERIC)?;
+        let netdev = match Family::find(&mut generic) {
+            Ok(family) => Some(family),
+            Err(DumpError::Unsupported) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { route, generic, netdev })
+    }
+
+    /// Tells `sink` everything in a table.
+    ///
+    /// The kernel notices changes while it is read for links, addresses, rules and next-hop objects, but
+    /// not for routes and neighbours (`inet_dump_fib`, `neigh_dump_info`): whoever wants these whole
+    /// subscribes first and applies what was heard meanwhile.
+    ///
+    /// After an error what was told is not the whole of it: forget
+    /// it, and ask again if it was [`DumpError::Interrupted`].
+    pub(crate) fn dump(
+        &mut self,
+        what: Table,
+        mut sink: impl FnMut(Event),
+    ) -> Result<(), DumpError> {
+        let mut tell = |event: Result<Option<Event>, Malformed>| -> Result<(), Malformed> {
+            if let Some(event) = event? {
+                sink(event);
+            }
+            Ok(())
+        };
+        match request(what) {
+            Some(request) => {
+                self.route.dump(request, |message: &Message<'_>| tell(event::parse(message)))
+            }
+            None => {
+                let family = self.netdev.ok_or(DumpError::Unsupported)?;
+                self.generic.dump(family.dump(), |message| tell(family.parse(message)))
+            }
+        }
+    }
+
+    /// Has the kernel find out whether a stale neighbour is still there, as if a packet had used it.
+    /// Says whether it was asked: not if the neighbour is gone, or is not one the kernel probes.
+    pub(crate) fn confirm_neighbour(
+        &mut self,
+        ifindex: Ifindex,
+        address: std::net::Ipv4Addr,
+    ) -> Result<bool, DumpError> {
+        confirm::confirm(&mut self.route, ifindex, address)
+    }
+}
+
+/// The question on the rtnetlink socket; nothing for what is generic netlink.
+///
+/// The headers are zero but for the family: strict checking (Linux 4.20) refuses anything else.
+fn request(what: Table) -> Option<Request> {
+    const INET: u8 = libc::AF_INET as u8;
+    let of_family = |kind: u16, size: usize| {
+        let mut header = vec![0; size];
+        header.splice(..1, [INET]);
+        Some(Request::dump(kind, &header))
+    };
+    match what {
+        Table::Links => {
+            // Counters are most of a link message, and nobody here reads them (Linux 4.4).
+            let mask = libc::RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
+            Some(Request::dump(libc::RTM_GETLINK, &[0; 16]).attribute(IFLA_EXT_MASK, &mask))
+        }
+        Table::Addresses => of_family(libc::RTM_GETADDR, 8),
+        Table::Routes => of_family(libc::RTM_GETROUTE, 12),
+        Table::NextHopObjects => Some(Request::dump(RTM_GETNEXTHOP, &[0; 8])),
+        Table::Neighbours => of_family(libc::RTM_GETNEIGH, 12),
+        Table::Netconf => of_family(libc::RTM_GETNETCONF, 1),
+        Table::Rules => of_family(libc::RTM_GETRULE, 12),
+        Table::Qdiscs => Some(Request::dump(libc::RTM_GETQDISC, &[0; 20])),
+        Table::XdpFeatures => None,
+    }
+}

@@ -1,0 +1,98 @@
+//! RTM_NEWLINK and RTM_DELLINK. `rtnl_fill_ifinfo` in net/core/rtnetlink.c.
+
+use super::wire::{Attribute, Attributes, Malformed, Message};
+use crate::fib::message::{Ifindex, Link};
+
+// Nested in IFLA_XDP, include/uapi/linux/if_link.h
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_PROG_ID: u16 = 4;
+const IFLA_XDP_DRV_PROG_ID: u16 = 5;
+const IFLA_XDP_SKB_PROG_ID: u16 = 6;
+const IFLA_XDP_HW_PROG_ID: u16 = 7;
+
+/// An interface; nothing for a bridge port's or another family's view of one.
+pub(super) fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
+    let Some((header, attributes)) = interface(message)? else { return Ok(None) };
+    let mut name = None;
+    let mut link = Link {
+        ifindex: header.ifindex,
+        name: String::new(),
+        hardware: header.hardware,
+        flags: header.flags,
+        mac: None,
+        mtu: 0,
+        kind: None,
+        bus: None,
+        master: None,
+        xdp_program: None,
+    };
+    for attribute in attributes {
+        let attribute = attribute?;
+        match attribute.kind {
+            libc::IFLA_IFNAME => name = Some(attribute.text()),
+            libc::IFLA_ADDRESS => link.mac = attribute.mac(),
+            libc::IFLA_MTU => link.mtu = attribute.u32()?,
+            libc::IFLA_LINKINFO => link.kind = info_kind(&attribute)?,
+            libc::IFLA_PARENT_DEV_BUS_NAME => link.bus = Some(attribute.text()),
+            libc::IFLA_MASTER => link.master = Some(attribute.u32()?),
+            IFLA_XDP => link.xdp_program = xdp_program(&attribute)?,
+            _ => {}
+        }
+    }
+    // Events of wireless drivers come as RTM_NEWLINK with nothing but IFLA_WIRELESS
+    // (net/wireless/wext-core.c); they are not about the link.
+    Ok(name.map(|name| Link { name, ..link }))
+}
+
+/// The index of an interface that is gone.
+pub(super) fn parse_gone(message: &Message<'_>) -> Result<Option<Ifindex>, Malformed> {
+    Ok(interface(message)?.map(|(header, _)| header.ifindex))
+}
+
+struct Header {
+    hardware: u16,
+    ifindex: Ifindex,
+    flags: u32,
+}
+
+/// `struct ifinfomsg`, where it speaks of the interface itself: a bridge sends the same messages with
+/// AF_BRIDGE when a port joins or leaves.
+fn interface<'a>(message: &Message<'a>) -> Result<Option<(Header, Attributes<'a>)>, Malformed> {
+    let (header, attributes) = message.split::<16>()?;
+    let &[family, _, t0, t1, i0, i1, i2, i3, f0, f1, f2, f3, ..] = header;
+    if i32::from(family) != libc::AF_UNSPEC {
+        return Ok(None);
+    }
+    let header = Header {
+        hardware: u16::from_ne_bytes([t0, t1]),
+        ifindex: u32::from_ne_bytes([i0, i1, i2, i3]),
+        flags: u32::from_ne_bytes([f0, f1, f2, f3]),
+    };
+    Ok(Some((header, attributes)))
+}
+
+fn info_kind(info: &Attribute<'_>) -> Result<Option<String>, Malformed> {
+    for attribute in info.nested() {
+        let attribute = attribute?;
+        if attribute.kind == libc::IFLA_INFO_KIND {
+            return Ok(Some(attribute.text()));
+        }
+    }
+    Ok(None)
+}
+
+/// IFLA_XDP_PROG_ID is absent where programs of several modes are attached; then any of theirs will do.
+fn xdp_program(xdp: &Attribute<'_>) -> Result<Option<u32>, Malformed> {
+    let mut program = None;
+    for attribute in xdp.nested() {
+        let attribute = attribute?;
+        match attribute.kind {
+            IFLA_XDP_PROG_ID => program = Some(attribute.u32()?),
+            IFLA_XDP_DRV_PROG_ID | IFLA_XDP_SKB_PROG_ID | IFLA_XDP_HW_PROG_ID => {
+                program = program.or(Some(attribute.u32()?));
+            }
+            _ => {}
+        }
+    }
+    Ok(program.filter(|id| *id != 0))
+}

@@ -1,0 +1,33 @@
+//! RTM_NEWNETCONF and RTM_DELNETCONF. `inet_netconf_fill_devconf` in net/ipv4/devinet.c.
+
+use super::wire::{Malformed, Message};
+use crate::fib::message::Netconf;
+
+// include/uapi/linux/netconf.h
+const NETCONFA_IFINDEX: u16 = 1;
+const NETCONFA_FORWARDING: u16 = 2;
+const NETCONFA_RP_FILTER: u16 = 3;
+
+/// IPv4 settings; nothing for other families.
+pub(super) fn parse(message: &Message<'_>) -> Result<Option<Netconf>, Malformed> {
+    // struct netconfmsg
+    let (&[family], attributes) = message.split::<1>()?;
+    if i32::from(family) != libc::AF_INET {
+        return Ok(None);
+    }
+    let mut ifindex = None;
+    let (mut forwarding, mut rp_filter) = (None, None);
+    for attribute in attributes {
+        let attribute = attribute?;
+        match attribute.kind {
+            NETCONFA_IFINDEX => ifindex = Some(attribute.i32()?),
+            NETCONFA_FORWARDING => forwarding = Some(attribute.i32()? != 0),
+            // The sysctl takes any number; the kernel asks only for "1", "2" or "not 0". What does
+            // not fit a byte becomes 1, which is strict.
+            NETCONFA_RP_FILTER => rp_filter = Some(u8::try_from(attribute.i32()?).unwrap_or(1)),
+            _ => {}
+        }
+    }
+    let ifindex = ifindex.ok_or(Malformed::Missing("NETCONFA_IFINDEX"))?;
+    Ok(Some(Netconf { ifindex, forwarding, rp_filter }))
+}

@@ -1,0 +1,56 @@
+//! RTM_NEWNEXTHOP and RTM_DELNEXTHOP. `nh_fill_node` in net/ipv4/nexthop.c.
+
+use super::hop;
+use super::wire::{Malformed, Message};
+use crate::fib::message::{Hop, NextHopKind, NextHopObject};
+
+// include/uapi/linux/nexthop.h
+const NHA_ID: u16 = 1;
+const NHA_GROUP: u16 = 2;
+const NHA_BLACKHOLE: u16 = 4;
+const NHA_OIF: u16 = 5;
+const NHA_GATEWAY: u16 = 6;
+const NHA_ENCAP_TYPE: u16 = 7;
+const NHA_ENCAP: u16 = 8;
+const NHA_FDB: u16 = 11;
+
+/// A next-hop object of any family: an IPv4 route may use one with an IPv6 gateway, and a group has
+/// no family at all.
+pub(super) fn parse(message: &Message<'_>) -> Result<NextHopObject, Malformed> {
+    // struct nhmsg
+    let (&[family, _, _, _, f0, f1, f2, f3], attributes) = message.split::<8>()?;
+    let mut id = None;
+    let (mut group, mut blackhole, mut fdb, mut device) = (false, false, false, false);
+    let mut hop = Hop { flags: u32::from_ne_bytes([f0, f1, f2, f3]), ..hop::UNSAID };
+    for attribute in attributes {
+        let attribute = attribute?;
+        match attribute.kind {
+            NHA_ID => id = Some(attribute.u32()?),
+            NHA_GROUP => group = true,
+            NHA_BLACKHOLE => blackhole = true,
+            NHA_FDB => fdb = true,
+            NHA_OIF => {
+                hop.ifindex = attribute.u32()?;
+                device = true;
+            }
+            NHA_GATEWAY if i32::from(family) == libc::AF_INET => {
+                hop.gateway = Some(attribute.ipv4()?);
+            }
+            NHA_GATEWAY => hop.via_ipv6 = true,
+            NHA_ENCAP_TYPE | NHA_ENCAP => hop.encap = true,
+            _ => {}
+        }
+    }
+    let kind = if fdb {
+        NextHopKind::Other
+    } else if group {
+        NextHopKind::Group
+    } else if blackhole {
+        NextHopKind::Blackhole
+    } else if device {
+        NextHopKind::Hop(hop)
+    } else {
+        NextHopKind::Other
+    };
+    Ok(NextHopObject { id: id.ok_or(Malformed::Missing("NHA_ID"))?, kind })
+}

@@ -1,0 +1,71 @@
+//! Slots of routes and their generations (ARCHITECTURE.md, "Freshness").
+
+/// Hands out slots. A slot keeps its generation when it changes hands, so that a clone of the earlier holder never
+/// looks current.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    generations: Vec<u32>,
+    free: Vec<u32>,
+    capacity: u32,
+}
+
+impl Slots {
+    /// As many slots as the generations map has elements.
+    pub(crate) const fn new(capacity: u32) -> Self {
+        Self { generations: Vec::new(), free: Vec::new(), capacity }
+    }
+
+    /// A slot nobody holds, or nothing if all are taken.
+    pub(crate) fn take(&mut self) -> Option<u32> {
+        if let Some(slot) = self.free.pop() {
+            return Some(slot);
+        }
+        let slot = u32::try_from(self.generations.len()).ok().filter(|slot| *slot < self.capacity)?;
+        self.generations.push(0);
+        Some(slot)
+    }
+
+    /// Gives a slot back. Its generation must have been raised, see [`Slots::raise`].
+    pub(crate) fn give_back(&mut self, slot: u32) {
+        self.free.push(slot);
+    }
+
+    /// The next generation of a slot, which voids every copy of the present one.
+    pub(crate) fn raise(&mut self, slot: u32) -> u32 {
+        match self.generations.get_mut(slot as usize) {
+            Some(generation) => {
+                *generation = generation.wrapping_add(1);
+                *generation
+            }
+            None => 0,
+        }
+    }
+
+    /// The present generation of a slot.
+    pub(crate) fn generation(&self, slot: u32) -> Option<u32> {
+        self.generations.get(slot as usize).copied()
+    }
+
+    /// Slots that can still be taken.
+    pub(crate) fn room(&self) -> u32 {
+        self.capacity - self.generations.len() as u32 + self.free.len() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_changes_hands_keeps_its_generation() {
+        let mut slots = Slots::new(1);
+        let slot = slots.take().unwrap();
+        assert_eq!(slots.take(), None);
+        let first = slots.generation(slot);
+        slots.raise(slot);
+        slots.give_back(slot);
+        assert_eq!(slots.room(), 1);
+        assert_eq!(slots.take(), Some(slot));
+        assert_ne!(slots.generation(slot), first);
+    }
+}

@@ -1,0 +1,235 @@
+//! The maps from the agent's side. Each has one writer here:
+//!
+//! - [`Writer`]: everything the program reads; owned by the task that owns the mirror.
+//! - [`CloneTable`]: the clones of one CPU, which the program makes and the sweeper deletes.
+//! - [`Counters`]: read only.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Ebpf,
+    maps::{
+        Array, ArrayOfMaps, HashMap, InnerMap, LpmTrie, Map, MapData, MapError, PerCpuArray,
+        lpm_trie::Key, xdp::DevMap,
+    },
+};
+use route_cache_common::{
+    Address4, Clone4, Config, NextHop, Outcome, Tally,
+    clones::CloneWords,
+    config::ClockReading,
+    maps,
+    next_hop::NeighbourKey4,
+    outcome::OutcomeCount,
+    route::RouteWords,
+};
+
+use crate::sys::{self, BatchResult};
+
+/// BPF_F_NO_PREALLOC: memory follows the number of entries, up to the bound.
+const NO_PREALLOC: u32 = 1;
+
+/// Takes a map of the object by name and type.
+fn take<M>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or_else(|| anyhow!("the BPF object has no map {name}"))?;
+    M::try_from(map).with_context(|| format!("map {name} is not of the expected type"))
+}
+
+/// Puts a map into the slot of each CPU, and opens them again: aya keeps the descriptor of a typed map to itself, that
+/// of an untyped one it gives.
+fn fill_slots<V: InnerMap>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    cpus: u32,
+    mut make: impl FnMut() -> Result<V, MapError>,
+    shared: bool,
+) -> Result<Vec<MapData>>
+where
+    for<'a> ArrayOfMaps<&'a mut MapData, V>: TryFrom<&'a mut Map, Error = MapError>,
+{
+    let outer = ebpf.map_mut(name).ok_or_else(|| anyhow!("the BPF object has no map {name}"))?;
+    let what = |cpu| move || format!("cannot make {name} of CPU {cpu}");
+    let mut slots = ArrayOfMaps::<_, V>::try_from(&mut *outer).with_context(what(0))?;
+    let mut map = make().with_context(what(0))?;
+    for cpu in 0..cpus {
+        if cpu > 0 && !shared {
+            map = make().with_context(what(cpu))?;
+        }
+        slots.set(cpu, &map, 0).with_context(what(cpu))?;
+    }
+    let slots = ArrayOfMaps::<_, MapData>::try_from(&*outer).with_context(what(0))?;
+    (0..if shared { 1 } else { cpus }).map(|cpu| slots.get(&cpu, 0).with_context(what(cpu))).collect()
+}
+
+/// What the program reads.
+pub(crate) struct Writer {
+    /// The config line.
+    pub(crate) config: Array<MapData, Config>,
+    /// Ingress interfaces.
+    pub(crate) ports: Array<MapData, u64>,
+    /// Own addresses.
+    pub(crate) local_addresses: HashMap<MapData, Address4, u32>,
+    /// Next hops.
+    pub(crate) next_hops: Array<MapData, NextHop>,
+    /// Marks on next hops used while stale.
+    pub(crate) touched: Array<MapData, u32>,
+    /// On-link destinations.
+    pub(crate) neighbours: HashMap<MapData, NeighbourKey4, u32>,
+    egress: Map,
+    routes: MapData,
+    generations: MapData,
+}
+
+impl Writer {
+    /// Takes the maps out of the object, and puts one trie of up to `max_routes` prefixes into the slot of every CPU.
+    pub(crate) fn take(ebpf: &mut Ebpf, max_routes: u32, cpus: u32) -> Result<Self> {
+        let trie = || LpmTrie::<MapData, Address4, RouteWords>::create(max_routes, NO_PREALLOC);
+        let mut routes = fill_slots(ebpf, maps::ROUTES4, cpus, trie, true)?;
+        Ok(Self {
+            config: take(ebpf, maps::CONFIG)?,
+            ports: take(ebpf, maps::PORTS)?,
+            local_addresses: take(ebpf, maps::LOCAL_ADDRESSES)?,
+            next_hops: take(ebpf, maps::NEXT_HOPS)?,
+            touched: take(ebpf, maps::NEXT_HOPS_TOUCHED)?,
+            neighbours: take(ebpf, maps::NEIGHBOURS4)?,
+            egress: ebpf.take_map(maps::EGRESS).ok_or_else(|| anyhow!("the BPF object has no map {}", maps::EGRESS))?,
+            routes: routes.pop().ok_or_else(|| anyhow!("this machine has no CPU"))?,
+            generations: match ebpf.take_map(maps::GENERATIONS) {
+                Some(Map::Array(map)) => map,
+                _ => return Err(anyhow!("the BPF object has no array {}", maps::GENERATIONS)),
+            },
+        })
+    }
+
+    /// Lets frames be redirected to an interface.
+    pub(crate) fn open_egress(&mut self, ifindex: u32) -> Result<()> {
+        DevMap::try_from(&mut self.egress)?.set(ifindex, ifindex, None, 0)?;
+        Ok(())
+    }
+
+    /// Lets no frames be redirected to an interface. The kernel does so by itself when a device goes away.
+    pub(crate) fn close_egress(&self, ifindex: u32) -> io::Result<()> {
+        match &self.egress {
+            Map::DevMap(map) => match sys::delete(map.fd().as_fd(), &ifindex) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+            _ => Err(io::Error::other("the egress map is not a device map")),
+        }
+    }
+
+    /// Writes routes in the order given. The error tells how many were written.
+    pub(crate) fn write_routes(&self, keys: &[Key<Address4>], values: &[RouteWords]) -> BatchResult {
+        sys::update_batch(self.routes.fd().as_fd(), keys, values)
+    }
+
+    /// Removes routes. One that is not there is as good as removed.
+    pub(crate) fn remove_routes(&self, keys: &[Key<Address4>]) -> io::Result<()> {
+        delete_all(self.routes.fd().as_fd(), keys).map(|_removed| ())
+    }
+
+    /// Raises generations in the order given.
+    pub(crate) fn write_generations(&self, slots: &[u32], generations: &[u32]) -> BatchResult {
+        sys::update_batch(self.generations.fd().as_fd(), slots, generations)
+    }
+}
+
+/// Removes keys, going on behind those that are not there. Returns how many were.
+fn delete_all<K: aya::Pod>(map: BorrowedFd<'_>, mut keys: &[K]) -> io::Result<u64> {
+    let mut removed = 0;
+    loop {
+        match sys::delete_batch(map, keys) {
+            Ok(()) => return Ok(removed + keys.len() as u64),
+            Err((done, error)) if error.raw_os_error() == Some(libc::ENOENT) => {
+                removed += done as u64;
+                keys = keys.get(done + 1..).unwrap_or_default();
+            }
+            Err((_, error)) => return Err(error),
+        }
+    }
+}
+
+/// The clones of one CPU.
+pub(crate) struct CloneTable {
+    /// The CPU.
+    pub(crate) cpu: u32,
+    /// Most clones it can hold.
+    pub(crate) capacity: u32,
+    map: MapData,
+    /// Clones deleted since start.
+    removed: AtomicU64,
+}
+
+impl CloneTable {
+    /// Makes a table of up to `capacity` clones for every CPU.
+    pub(crate) fn make_all(ebpf: &mut Ebpf, capacity: u32, cpus: u32) -> Result<Vec<Self>> {
+        let hash = || HashMap::<MapData, Address4, CloneWords>::create(capacity, NO_PREALLOC);
+        let made = fill_slots(ebpf, maps::CLONES4, cpus, hash, false)?;
+        Ok((0..cpus)
+            .zip(made)
+            .map(|(cpu, map)| Self { cpu, capacity, map, removed: AtomicU64::new(0) })
+            .collect())
+    }
+
+    /// Visits every clone, `batch` at a time. Clones made meanwhile may be missed, clones deleted be seen.
+    pub(crate) fn visit(&self, batch: usize, mut visit: impl FnMut(&[Address4], &[Clone4])) -> io::Result<()> {
+        let empty = Clone4::new([0; 4], 0, 0);
+        let mut walk = sys::Walk::<Address4, Clone4>::new(self.map.fd().as_fd(), batch, empty);
+        while let Some((keys, clones)) = walk.next()? {
+            visit(keys, clones);
+        }
+        Ok(())
+    }
+
+    /// Deletes clones. Returns how many were there.
+    pub(crate) fn delete(&self, destinations: &[Address4]) -> io::Result<u64> {
+        let removed = delete_all(self.map.fd().as_fd(), destinations)?;
+        self.removed.fetch_add(removed, Ordering::Relaxed);
+        Ok(removed)
+    }
+
+    /// Clones deleted since start.
+    pub(crate) fn removed(&self) -> u64 {
+        self.removed.load(Ordering::Relaxed)
+    }
+}
+
+/// What the program counts.
+pub(crate) struct Counters {
+    outcomes: PerCpuArray<MapData, OutcomeCount>,
+    tallies: PerCpuArray<MapData, u64>,
+}
+
+impl Counters {
+    /// Takes the maps out of the object.
+    pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self { outcomes: take(ebpf, maps::OUTCOMES)?, tallies: take(ebpf, maps::TALLIES)? })
+    }
+
+    /// Packets and bytes of an outcome, over all CPUs.
+    pub(crate) fn outcome(&self, outcome: Outcome) -> Result<OutcomeCount> {
+        let by_cpu = self.outcomes.get(&(outcome as u32), 0).context("cannot read the outcome counters")?;
+        Ok(by_cpu.iter().fold(OutcomeCount::default(), |sum, count| OutcomeCount {
+            packets: sum.packets + count.packets,
+            bytes: sum.bytes + count.bytes,
+        }))
+    }
+
+    /// A tally, CPU by CPU.
+    pub(crate) fn tally(&self, tally: Tally) -> Result<Vec<u64>> {
+        let by_cpu = self.tallies.get(&(tally as u32), 0).context("cannot read the tallies")?;
+        Ok(by_cpu.iter().copied().collect())
+    }
+}
+
+/// Where the clock program leaves its readings.
+pub(crate) fn take_clock(ebpf: &mut Ebpf) -> Result<Array<MapData, ClockReading>> {
+    take(ebpf, maps::CLOCK)
+}

@@ -1,0 +1,138 @@
+//! The agent's status as metric families.
+
+use std::collections::{BTreeMap, HashMap};
+
+use prometheus::{
+    Registry, TextEncoder,
+    core::{Collector, Desc},
+    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
+};
+
+use super::families::{self as of, Family};
+use crate::control::protocol::Status;
+
+/// The text format of one status.
+///
+/// # Errors
+///
+/// If a family in the table is not a valid metric.
+pub(super) fn render(status: Status, scrape_errors: u64) -> prometheus::Result<String> {
+    let registry = Registry::new();
+    registry.register(Box::new(Snapshot::new(status, scrape_errors)?))?;
+    TextEncoder::new().encode_to_string(&registry.gather())
+}
+
+/// One status, read for one scrape.
+struct Snapshot {
+    status: Status,
+    scrape_errors: u64,
+    descriptions: Vec<Desc>,
+}
+
+impl Snapshot {
+    fn new(status: Status, scrape_errors: u64) -> prometheus::Result<Snapshot> {
+        let describe = |family: &&Family| {
+            let labels = family.labels.iter().map(|&label| label.to_owned()).collect();
+            Desc::new(family.name.to_owned(), family.help.to_owned(), labels, HashMap::new())
+        };
+        let descriptions = of::ALL.iter().map(describe).collect::<prometheus::Result<_>>()?;
+        Ok(Snapshot { status, scrape_errors, descriptions })
+    }
+}
+
+impl Collector for Snapshot {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let status = &self.status;
+        let mut samples = Samples::default();
+        for (outcome, count) in &status.outcomes {
+            samples.add(&of::PACKETS, [outcome], count.packets as f64);
+            samples.add(&of::BYTES, [outcome], count.bytes as f64);
+        }
+        collect_clones(status, &mut samples);
+        for interface in &status.interfaces {
+            let attached = f64::from(interface.mode != "none");
+            let accelerating = f64::from(interface.accelerating);
+            samples.add(&of::INTERFACE_ATTACHED, [&interface.name, &interface.mode], attached);
+            samples.add(&of::INTERFACE_ACCELERATING, [&interface.name], accelerating);
+        }
+        for (family, counts) in [
+            (&of::ROUTES, &status.routes),
+            (&of::NEXT_HOPS, &status.next_hops),
+            (&of::RESYNCS, &status.resyncs),
+        ] {
+            for (label, &count) in counts {
+                samples.add(family, [label], count as f64);
+            }
+        }
+        for (family, value) in [
+            (&of::ACCELERATING, f64::from(status.accelerating)),
+            (&of::NETLINK_OVERRUNS, status.netlink_overruns as f64),
+            (&of::MAP_MEMORY, status.map_memory_bytes as f64),
+            (&of::UPTIME, status.uptime_seconds),
+            (&of::SCRAPE_ERRORS, self.scrape_errors as f64),
+        ] {
+            samples.add(family, [], value);
+        }
+        samples.add(&of::BUILD_INFO, [&status.version], 1.0);
+        samples.0.into_values().collect()
+    }
+}
+
+fn collect_clones(status: &Status, samples: &mut Samples) {
+    let mut refused = BTreeMap::<&str, u64>::new();
+    let mut expired = BTreeMap::<(&str, &str), u64>::new();
+    for table in &status.clones {
+        let cpu = table.cpu.to_string();
+        samples.add(&of::CLONES, [&table.family, &cpu], table.live as f64);
+        samples.add(&of::CLONE_CAPACITY, [&table.family, &cpu], table.capacity as f64);
+        samples.add(&of::CLONES_CREATED, [&table.family, &cpu], table.created as f64);
+        *refused.entry(&table.family).or_default() += table.refused;
+        for (reason, &count) in &table.expired {
+            *expired.entry((&table.family, reason)).or_default() += count;
+        }
+    }
+    for (family, count) in refused {
+        samples.add(&of::CLONE_REFUSALS, [family, "full"], count as f64);
+    }
+    for ((family, reason), count) in expired {
+        samples.add(&of::CLONES_EXPIRED, [family, reason], count as f64);
+    }
+}
+
+/// The families that have samples, by name.
+#[derive(Default)]
+struct Samples(BTreeMap<&'static str, MetricFamily>);
+
+impl Samples {
+    fn add<const N: usize>(&mut self, of: &'static Family, values: [&str; N], value: f64) {
+        debug_assert_eq!(of.labels.len(), N, "{}", of.name);
+        let labels = of.labels.iter().zip(values).map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        });
+        let mut metric = Metric::from_label(labels.collect());
+        if of.kind == MetricType::COUNTER {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        let family = self.0.entry(of.name).or_insert_with(|| {
+            let mut family = MetricFamily::default();
+            family.set_name(of.name.to_owned());
+            family.set_help(of.help.to_owned());
+            family.set_field_type(of.kind);
+            family
+        });
+        family.mut_metric().push(metric);
+    }
+}

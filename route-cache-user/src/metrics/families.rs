@@ -1,0 +1,69 @@
+//! The table of all metrics: name, kind, help, labels. Names and labels are a stable interface.
+
+use prometheus::proto::MetricType;
+
+/// One metric family.
+#[derive(Debug)]
+pub(super) struct Family {
+    /// Full name.
+    pub(super) name: &'static str,
+    /// One sentence.
+    pub(super) help: &'static str,
+    /// Counter or gauge.
+    pub(super) kind: MetricType,
+    /// Label names, in the order in which the values are given.
+    pub(super) labels: &'static [&'static str],
+}
+
+macro_rules! families {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(pub(super) static $constant: Family = Family {
+            name: $name,
+            help: $help,
+            kind: MetricType::$kind,
+            labels: &[$($label),*],
+        };)+
+
+        /// Every family.
+        pub(super) static ALL: &[&Family] = &[$(&$constant),+];
+    };
+}
+
+families! {
+    PACKETS = COUNTER "route_cache_packets_total" ["outcome"]
+        "Packets seen by the XDP programs, by how they ended; the outcomes add up to all packets.";
+    BYTES = COUNTER "route_cache_bytes_total" ["outcome"]
+        "Bytes of those packets, counted from the Ethernet header.";
+    ACCELERATING = GAUGE "route_cache_accelerating" []
+        "1 if IPv4 packets may be forwarded by XDP at all, 0 if every packet is left to the kernel.";
+    INTERFACE_ATTACHED = GAUGE "route_cache_interface_attached" ["interface", "mode"]
+        "1 if the XDP program is attached (mode native or skb), 0 if it is wanted and is not (mode none).";
+    INTERFACE_ACCELERATING = GAUGE "route_cache_interface_accelerating" ["interface"]
+        "1 if packets received on the interface may be forwarded by XDP.";
+    CLONES = GAUGE "route_cache_clones" ["family", "cpu"]
+        "Cloned host routes in the table of a CPU.";
+    CLONE_CAPACITY = GAUGE "route_cache_clone_capacity" ["family", "cpu"]
+        "Most clones the table of a CPU can hold.";
+    CLONES_CREATED = COUNTER "route_cache_clones_created_total" ["family", "cpu"]
+        "Clones made.";
+    CLONES_EXPIRED = COUNTER "route_cache_clones_expired_total" ["family", "reason"]
+        "Clones removed, by reason.";
+    CLONE_REFUSALS = COUNTER "route_cache_clone_refusals_total" ["family", "reason"]
+        "Clones not made, by reason; full is a full table, whose packets are forwarded by the network route.";
+    ROUTES = GAUGE "route_cache_routes" ["family"]
+        "Routes mirrored from the kernel.";
+    NEXT_HOPS = GAUGE "route_cache_next_hops" ["state"]
+        "Next hops, by state: usable, or why not.";
+    NETLINK_OVERRUNS = COUNTER "route_cache_netlink_overruns_total" []
+        "Times the kernel dropped netlink messages because the agent was too slow.";
+    RESYNCS = COUNTER "route_cache_resyncs_total" ["cause"]
+        "Times all kernel tables were read anew, by cause.";
+    MAP_MEMORY = GAUGE "route_cache_map_memory_bytes" []
+        "Kernel memory the BPF maps may come to at their limits.";
+    UPTIME = GAUGE "route_cache_uptime_seconds" []
+        "Since the agent started.";
+    BUILD_INFO = GAUGE "route_cache_build_info" ["version"]
+        "1, with the version of the agent.";
+    SCRAPE_ERRORS = COUNTER "route_cache_scrape_errors_total" []
+        "Scrapes answered with an error because the agent's state could not be read.";
+}

@@ -1,0 +1,141 @@
+//! System calls that no library offers: batch operations on BPF maps, and removal from a device map (aya 0.14 has
+//! neither).
+
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
+
+use aya::Pod;
+
+/// `bpf_cmd` (include/uapi/linux/bpf.h), since Linux 5.6.
+#[derive(Clone, Copy)]
+enum Command {
+    DeleteElement = 3,
+    Lookup = 24,
+    Update = 26,
+    Delete = 27,
+}
+
+/// `struct { … } batch` of `union bpf_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// How far a batch got, and what stopped it.
+pub(crate) type BatchResult = Result<(), (usize, io::Error)>;
+
+/// The part of `union bpf_attr` for single elements.
+#[repr(C)]
+struct ElementAttr {
+    map_fd: u64,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+fn bpf<A>(command: Command, attr: &mut A) -> io::Result<()> {
+    // SAFETY: the callers below point the attribute at buffers that they borrow for the call and that hold as many
+    // elements as it says, of the sizes the map was made with.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_long, &raw mut *attr, size_of::<A>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn attr<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> BatchAttr {
+    BatchAttr {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: keys.len() as u32,
+        map_fd: map.as_raw_fd() as u32,
+        ..BatchAttr::default()
+    }
+}
+
+/// Writes elements, in order. `K` and `V` must be the map's own types.
+pub(crate) fn update_batch<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> BatchResult {
+    assert_eq!(keys.len(), values.len(), "a value for each key");
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut attr = attr(map, keys, values);
+    bpf(Command::Update, &mut attr).map_err(|error| (attr.count as usize, error))
+}
+
+/// Removes elements, in order. A key that is not there stops the batch with `ENOENT`.
+pub(crate) fn delete_batch<K: Pod>(map: BorrowedFd<'_>, keys: &[K]) -> BatchResult {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut attr = attr::<K, u8>(map, keys, &[]);
+    bpf(Command::Delete, &mut attr).map_err(|error| (attr.count as usize, error))
+}
+
+/// Removes one element, whatever the type of the map. `K` must be the map's own type.
+pub(crate) fn delete<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
+    let map_fd = map.as_raw_fd() as u64;
+    bpf(Command::DeleteElement, &mut ElementAttr { map_fd, key: &raw const *key as u64, value: 0, flags: 0 })
+}
+
+/// A walk over a hash map, a batch of buckets at a time. It ends even if the map changes meanwhile: the kernel counts
+/// buckets, of which there is a fixed number.
+pub(crate) struct Walk<'a, K, V> {
+    map: BorrowedFd<'a>,
+    position: Option<u32>,
+    done: bool,
+    keys: Vec<K>,
+    values: Vec<V>,
+}
+
+impl<'a, K: Pod + Default, V: Pod> Walk<'a, K, V> {
+    /// A walk that takes up to `batch` elements at a time. `K` and `V` must be the map's own types.
+    pub(crate) fn new(map: BorrowedFd<'a>, batch: usize, empty: V) -> Self {
+        let batch = batch.max(1);
+        Self { map, position: None, done: false, keys: vec![K::default(); batch], values: vec![empty; batch] }
+    }
+
+    /// The next elements; nothing at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(&[K], &[V])>> {
+        while !self.done {
+            let mut next = 0u32;
+            let mut attr = attr(self.map, &self.keys, &self.values);
+            attr.in_batch = self.position.as_ref().map_or(0, |position| &raw const *position as u64);
+            attr.out_batch = &raw mut next as u64;
+            // The kernel fills buffers that this walk owns.
+            attr.keys = self.keys.as_mut_ptr() as u64;
+            attr.values = self.values.as_mut_ptr() as u64;
+            let count = match bpf(Command::Lookup, &mut attr) {
+                Ok(()) => attr.count as usize,
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                    self.done = true;
+                    attr.count as usize
+                }
+                // A bucket holds more than fits.
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                    let (len, empty) = (self.keys.len() * 2, self.values[0]);
+                    self.keys.resize(len, K::default());
+                    self.values.resize(len, empty);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            self.position = Some(next);
+            if count > 0 {
+                return Ok(Some((&self.keys[..count], &self.values[..count])));
+            }
+        }
+        Ok(None)
+    }
+}
