@@ -8,7 +8,7 @@ use super::{
     stage::Stage,
     traffic::{flood::flood, iperf, ping::ping, probe::probe},
 };
-use crate::{Agent, Checksums, Lab, Snmp};
+use crate::{Agent, Checksums, Lab, Snmp, link::offload};
 
 /// Packets that the kernel may forward in a step that is the cache's: the first of a flow, and neighbours being probed.
 const A_FEW: u64 = 16;
@@ -25,8 +25,12 @@ pub(super) fn kernel_only(stage: &mut Stage<'_>, report: &mut Report) -> Result<
     let stop = || interrupt.is_raised();
     let (small, tcp) = (stage.share(SMALL), stage.share(TCP));
 
+    // Frames without a socket buffer are taken only by an interface with NAPI, which attaching XDP turns on by itself.
+    let napi = |on| offload(&lab.router, &lab.client.router_interface, "gro", on);
+    napi(true)?;
     report.kernel.small =
         stage.step("kernel only, small packets", None, || flood(lab, small, stop))?;
+    napi(false)?;
     report.kernel.tcp =
         stage.step("kernel only, TCP, complete checksums", None, || iperf::tcp(lab, tcp, stop))?;
     send_checksums(lab, Checksums::Partial)?;

@@ -132,7 +132,8 @@ const NOTES: &str = "\
 Bulk TCP over veth is slower with *any* XDP program on the router: a veth sender hands over merged segments of up to
 64 KB, and attaching XDP takes this segmentation offload away from it, so that every frame is handled alone. Frames from
 a wire come alone anyway; there the packets per second count.
-Client, router and server share this machine's CPUs: the sender's cost is in every figure, and ratios say more than rates.";
+Small packets start as frames of a network card do, without the sender's stack, and end at the server's driver.
+Client, router and server share this machine's CPUs: their cost is in every figure, and ratios say more than rates.";
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
