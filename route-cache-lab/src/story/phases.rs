@@ -15,8 +15,8 @@ const A_FEW: u64 = 16;
 
 // Shares of the time, in hundredths.
 const TCP: u64 = 13;
-const UDP: u64 = 10;
-const SMALL: u64 = 10;
+const UDP: u64 = 7;
+const SMALL: u64 = 8;
 const PROBE: u64 = 6;
 
 /// Without the agent, for comparison.
