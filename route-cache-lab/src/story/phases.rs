@@ -10,9 +10,6 @@ use super::{
 };
 use crate::{Agent, Checksums, Lab, Snmp, link::offload};
 
-/// Packets that the kernel may forward in a step that is the cache's: the first of a flow, and neighbours being probed.
-const A_FEW: u64 = 16;
-
 // Shares of the time, in hundredths.
 const TCP: u64 = 13;
 const UDP: u64 = 7;
@@ -52,7 +49,7 @@ pub(super) fn with_cache(stage: &mut Stage<'_>, agent: &Agent, report: &mut Repo
         pinged.received == pinged.sent,
         format!("ping: {} of {} requests were answered", pinged.received, pinged.sent),
     );
-    report.forwarded_by_xdp("ping", 2 * pinged.sent, A_FEW, &before.since(lab, agent)?);
+    report.forwarded_by_xdp("ping", 2 * pinged.sent, &before.since(lab, agent)?);
 
     let before = Meter::read(lab, agent)?;
     let udp = stage.share(UDP);
@@ -67,13 +64,13 @@ pub(super) fn with_cache(stage: &mut Stage<'_>, agent: &Agent, report: &mut Repo
         on_the_way == 0,
         format!("iperf3 UDP: {on_the_way} of {} datagrams were lost on the way", sent.sent),
     );
-    report.forwarded_by_xdp("iperf3 UDP", sent.sent, A_FEW, &before.since(lab, agent)?);
+    report.forwarded_by_xdp("iperf3 UDP", sent.sent, &before.since(lab, agent)?);
 
     let before = Meter::read(lab, agent)?;
     let probing = stage.share(PROBE);
     let probed = stage.step(&step("numbered UDP"), Some(agent), || probe(lab, probing, stop))?;
     report.probed("with the cache", probed);
-    report.forwarded_by_xdp("numbered UDP", probed.sent, A_FEW, &before.since(lab, agent)?);
+    report.forwarded_by_xdp("numbered UDP", probed.sent, &before.since(lab, agent)?);
 
     let before = Meter::read(lab, agent)?;
     let transfer = stage.share(TCP);
@@ -82,13 +79,13 @@ pub(super) fn with_cache(stage: &mut Stage<'_>, agent: &Agent, report: &mut Repo
     // Every segment has 1,448 bytes of payload or fewer.
     let least =
         report.cache.tcp.bits_per_second / 8.0 / 1448.0 * transfer.as_secs_f64().round().max(1.0);
-    report.forwarded_by_xdp("iperf3 TCP", (least * 0.9) as u64, A_FEW, &before.since(lab, agent)?);
+    report.forwarded_by_xdp("iperf3 TCP", (least * 0.9) as u64, &before.since(lab, agent)?);
 
     let before = Meter::read(lab, agent)?;
     let small = stage.share(SMALL);
     let flooded = stage.step(&step("small packets"), Some(agent), || flood(lab, small, stop))?;
     report.cache.small = flooded;
-    report.forwarded_by_xdp("small packets", flooded.arrived, A_FEW, &before.since(lab, agent)?);
+    report.forwarded_by_xdp("small packets", flooded.arrived, &before.since(lab, agent)?);
     Ok(())
 }
 

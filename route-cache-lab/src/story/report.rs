@@ -11,6 +11,9 @@ use super::{
     traffic::{flood::Flooded, iperf::Tcp, probe::Probed},
 };
 
+/// Packets that the kernel may forward in a step that is the cache's: the first of a flow, and while a neighbour is probed.
+const A_FEW: u64 = 16;
+
 /// All that was seen.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -46,13 +49,15 @@ impl Report {
     }
 
     /// Checks that XDP forwarded what was sent, and the kernel no more than a few packets.
-    pub(super) fn forwarded_by_xdp(&mut self, what: &str, sent: u64, few: u64, done: &Done) {
-        let (xdp, clones) = (done.by_xdp(), done.outcome("forwarded_clone"));
+    pub(super) fn forwarded_by_xdp(&mut self, what: &str, sent: u64, done: &Done) {
+        let (xdp, clones, kernel) =
+            (done.by_xdp(), done.outcome("forwarded_clone"), done.by_kernel);
+        // One complete checksum in 65,536 looks like a partial one by chance, and its packet is left to the kernel.
+        let few = A_FEW + xdp / 16_384;
         self.checks.note(
-            xdp + done.by_kernel >= sent && xdp + few >= sent && clones > 0 && done.by_kernel <= few,
+            xdp + few >= sent && xdp + kernel >= sent && clones > 0 && kernel <= few,
             format!(
-                "{what}: {sent} packets or more to forward; XDP forwarded {xdp} ({clones} by clones), the kernel {}",
-                done.by_kernel
+                "{what}: at least {sent} packets to forward; XDP forwarded {xdp} ({clones} by clones), the kernel {kernel}"
             ),
         );
     }
