@@ -108,9 +108,12 @@ fn decide(ingress: u32, packet: &Packet, now: u64) -> Result<(Way, usize), Outco
     Ok((way, datagram.padding))
 }
 
-/// The steps that act. Only the last of them writes to the frame, and it cannot fail.
+/// The steps that act. A redirect can be refused, so it is asked for first; from then on nothing can fail.
 #[inline(always)]
 fn send(ctx: &XdpContext, packet: Packet, way: &Way, padding: usize, now: u64) -> Outcome {
+    if let Err(pass) = redirect::to(way.next_hop.ifindex) {
+        return pass;
+    }
     let packet = match redirect::trim(ctx, packet, padding) {
         Ok(packet) => packet,
         Err(pass) => return pass,
@@ -119,9 +122,6 @@ fn send(ctx: &XdpContext, packet: Packet, way: &Way, padding: usize, now: u64) -
     let Some(frame) = packet.into_frame() else {
         return Outcome::PassMalformed;
     };
-    if let Err(pass) = redirect::to(way.next_hop.ifindex) {
-        return pass;
-    }
     rewrite::ipv4(frame, &way.next_hop);
     clones::record(way, now, bytes)
 }
