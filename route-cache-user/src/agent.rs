@@ -34,7 +34,7 @@ use crate::{
         install::Written,
         interlock,
         message::{Event, Link},
-        netlink::{Dumper, Monitor, Received},
+        netlink::{Batch, Dumper, Monitor, Received},
         plan::{Fib, Limits},
         tables::{Cause, Tables},
     },
@@ -49,6 +49,9 @@ pub(crate) const PROMISE: Duration = Duration::from_secs(5);
 
 /// How often the promise is renewed, and what cannot be heard is asked for.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Batches taken in before a promise; if there is more, the promise waits for the next tick.
+const CATCH_UP: u32 = 64;
 
 /// Least time between the starts of two dumps.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -247,7 +250,7 @@ impl Agent {
                 biased;
                 _ = interrupt.recv() => return Ok(()),
                 _ = terminate.recv() => return Ok(()),
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => self.tick(&mut events)?,
                 received = self.monitor.next(&mut events) => {
                     self.hear(received.context("cannot listen to the kernel any more")?, &mut events);
                 }
@@ -259,8 +262,13 @@ impl Agent {
     }
 
     /// Renews the promise, and asks for what the kernel does not tell by itself.
-    fn tick(&mut self) {
-        if let Err(error) = self.promise() {
+    ///
+    /// The promise is that the tables are those of now: it is given only when all that the kernel has said was taken in.
+    /// An agent that was stopped would else vouch for what is old.
+    fn tick(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        if self.catch_up(events)?
+            && let Err(error) = self.promise()
+        {
             tracing::error!(
                 "cannot renew the promise to the data plane; it will pass everything: {error:#}"
             );
@@ -276,6 +284,23 @@ impl Agent {
         if self.shared.read().fib.may_fit_now() {
             self.want_resync(Cause::Doubt);
         }
+        Ok(())
+    }
+
+    /// Takes in what the kernel has said by now. Returns whether that was all.
+    fn catch_up(&mut self, events: &mut Vec<Event>) -> Result<bool> {
+        for _ in 0..CATCH_UP {
+            let batch = self.monitor.queued(events);
+            let Batch { received, is_all } =
+                batch.context("cannot listen to the kernel any more")?;
+            if received != Received::Events || !events.is_empty() {
+                self.hear(received, events);
+            }
+            if is_all {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn promise(&mut self) -> Result<()> {
