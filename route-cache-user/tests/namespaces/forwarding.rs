@@ -27,7 +27,7 @@ fn the_kernel_forwards_nothing_and_the_counts_are_what_was_sent() {
     let by = |name: &str| counted.get(name).copied().unwrap_or_default();
     assert_eq!(by("forwarded_clone") + by("forwarded_route"), account.sent(), "{counted:?}");
     // One per CPU that had no clone yet.
-    let cpus = std::thread::available_parallelism().unwrap().get() as u64;
+    let cpus = thread::available_parallelism().unwrap().get() as u64;
     assert!(by("forwarded_route") <= cpus, "{counted:?}");
     assert_eq!(Snmp::read(&router.router).unwrap().forwarded(), snmp.forwarded());
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, ops::Deref, path::Path, time::Duration};
 
-use route_cache_lab::{Agent, Frame, Host, Lab, RawSocket, wait_until};
+use route_cache_lab::{Agent, Frame, Host, Lab, Namespace, RawSocket, wait_until};
 use serde_json::Value;
 
 /// The agent's binary.
@@ -194,6 +194,14 @@ impl Router {
         let status = self.agent.status().map_or_else(|e| format!("{e:#}"), |s| s.to_string());
         format!("status: {status}\nlog:\n{}", self.agent.log())
     }
+}
+
+/// Interfaces of a namespace that have an XDP program.
+pub fn attached_programs(namespace: &Namespace) -> Vec<String> {
+    let links = namespace.exec(&["ip", "-json", "link", "show"]).unwrap();
+    let links: Value = serde_json::from_str(&links).unwrap();
+    let attached = links.as_array().unwrap().iter().filter(|link| !link["xdp"].is_null());
+    attached.map(|link| link["ifname"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Source and destination port of the frames.
