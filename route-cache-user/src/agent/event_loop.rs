@@ -32,7 +32,7 @@ use crate::{
         interlock,
         message::{Event, Link},
         mirror::{Fib, Limits},
-        netlink::{Dumper, Monitor, Received},
+        netlink::{Batch, Dumper, Monitor, Received},
         tables::{Cause, Tables},
     },
     maps::Writer,
@@ -41,6 +41,9 @@ use crate::{
 
 /// How often the promise is renewed, and what cannot be heard is asked for.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Batches taken in before a promise; if there is more, the promise waits for the next tick.
+const CATCH_UP: u32 = 64;
 
 /// Netlink receive buffer: 100,000 route changes take about 80 MB of it.
 const RECEIVE_BUFFER: usize = 128 << 20;
@@ -53,7 +56,6 @@ pub(super) struct EventLoop {
     writer: Writer,
     clock_reader: ClockReader,
     config: Config,
-    last_tick: Instant,
     monitor: Monitor,
     /// For questions about single neighbours.
     dumper: Dumper,
@@ -105,7 +107,6 @@ impl EventLoop {
             writer,
             clock_reader,
             config,
-            last_tick: Instant::now(),
             monitor,
             dumper: Dumper::open().context("cannot open a netlink socket")?,
             resync: Resync::default(),
@@ -160,7 +161,7 @@ impl EventLoop {
                 biased;
                 _ = interrupt.recv() => return Ok(()),
                 _ = terminate.recv() => return Ok(()),
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => self.tick(&mut events)?,
                 received = self.monitor.next(&mut events) => {
                     self.hear(received.context("cannot listen to the kernel any more")?, &mut events);
                 }
@@ -174,21 +175,13 @@ impl EventLoop {
     }
 
     /// Renews the promise, and asks for what the kernel does not tell by itself.
-    fn tick(&mut self) {
-        if self.last_tick.elapsed() > PROMISE {
-            // Stopped, or starved: what is queued by now must be heard before anything is vouched for again.
-            tracing::warn!(
-                "stood still for {:?}; reading the tables anew",
-                self.last_tick.elapsed()
-            );
-            let shared = Arc::clone(&self.shared);
-            let mut state = shared.write();
-            state.fib.distrust(Cause::Stall);
-            self.resync.want(Cause::Stall);
-            self.install_or_distrust(&mut state);
-        }
-        self.last_tick = Instant::now();
-        if let Err(error) = self.promise() {
+    ///
+    /// The promise is that the tables are those of now: it is given only when all that the kernel has said was taken in.
+    /// An agent that was stopped would else vouch for what is old.
+    fn tick(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        if self.catch_up(events)?
+            && let Err(error) = self.promise()
+        {
             tracing::error!(
                 "cannot renew the promise to the data plane; it will pass everything: {error:#}"
             );
@@ -204,6 +197,23 @@ impl EventLoop {
         if self.shared.read().fib.may_fit_now() {
             self.resync.want(Cause::Doubt);
         }
+        Ok(())
+    }
+
+    /// Takes in what the kernel has said by now. Returns whether that was all.
+    fn catch_up(&mut self, events: &mut Vec<Event>) -> Result<bool> {
+        for _ in 0..CATCH_UP {
+            let batch = self.monitor.queued(events);
+            let Batch { received, is_all } =
+                batch.context("cannot listen to the kernel any more")?;
+            if received != Received::Events || !events.is_empty() {
+                self.hear(received, events);
+            }
+            if is_all {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn promise(&mut self) -> Result<()> {

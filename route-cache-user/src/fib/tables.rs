@@ -75,8 +75,6 @@ pub(crate) enum Cause {
     Overrun,
     /// A message that could not be read, or that contradicts the tables.
     Doubt,
-    /// The agent stood still for longer than its promise, and may have to catch up with much.
-    Stall,
     /// An interface went down or away: IPv4 routes vanish with it without a message (`fib_disable_ip`).
     Link,
     /// An address went away: routes that prefer it as source vanish without a message (`fib_sync_down_addr`).
@@ -92,7 +90,6 @@ impl Cause {
             Self::Start => "start",
             Self::Overrun => "overrun",
             Self::Doubt => "doubt",
-            Self::Stall => "stall",
             Self::Link => "link",
             Self::Address => "address",
             Self::NextHop => "next_hop",
@@ -103,7 +100,7 @@ impl Cause {
     /// already, so that what is stale passes.
     pub(crate) const fn distrusts(self) -> bool {
         match self {
-            Self::Start | Self::Overrun | Self::Doubt | Self::Stall => true,
+            Self::Start | Self::Overrun | Self::Doubt => true,
             Self::Link | Self::Address | Self::NextHop => false,
         }
     }
