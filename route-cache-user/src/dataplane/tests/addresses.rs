@@ -83,10 +83,10 @@ fn row_12_an_own_address_as_source_passes_and_one_that_looks_like_it_does_not() 
         }
         let mut local_filter = [0; 4];
         local_filter[bit.0] |= 1 << bit.1;
-        bench.write(Plan { locals_added: vec![own.into()], local_filter, ..bench.plan() });
+        bench.write(&Plan { locals_added: vec![own.into()], local_filter, ..bench.plan() });
         bench.passes(&from(own), Outcome::PassMartianSource);
         assert!(bench.send(&from(lookalike)).0.is_forwarded());
-        bench.write(Plan {
+        bench.write(&Plan {
             locals_removed: vec![own.into()],
             local_filter: [0; 4],
             ..bench.plan()

@@ -98,7 +98,7 @@ impl Bench {
         }
         let config = Config { deadline: u64::MAX, ..Config::default() };
         let mut bench = Self { plane, config, ingress, egress, slots: 0, hops: BTreeMap::new() };
-        bench.write(Plan {
+        bench.write(&Plan {
             egress_opened: vec![ingress, egress],
             ports: vec![(ingress, port(0))],
             ..bench.plan()
@@ -116,8 +116,8 @@ impl Bench {
     }
 
     /// Writes a plan, as the agent does.
-    pub(super) fn write(&mut self, plan: Plan) {
-        let written = self.plane.writer.install(&plan, &mut self.config).expect("it is written");
+    pub(super) fn write(&mut self, plan: &Plan) {
+        let written = self.plane.writer.install(plan, &mut self.config).expect("it is written");
         assert_eq!(written, Written::All, "the table is full");
     }
 
@@ -129,7 +129,7 @@ impl Bench {
 
     /// Sets the flags of the ingress interface besides `ACCELERATE4`.
     pub(super) fn set_port(&mut self, flags: u16) {
-        self.write(Plan { ports: vec![(self.ingress, port(flags))], ..self.plan() });
+        self.write(&Plan { ports: vec![(self.ingress, port(flags))], ..self.plan() });
     }
 
     /// A next hop by the gateway on `out`.
@@ -156,7 +156,7 @@ impl Bench {
     /// Makes a version of a next hop the current one.
     pub(super) fn set_hop(&mut self, index: u32, version: NextHopVersion) -> NextHopId {
         let plan = self.hop_plan(index, version);
-        self.write(plan);
+        self.write(&plan);
         NextHopId(version.id)
     }
 
@@ -165,7 +165,7 @@ impl Bench {
         let (net, slot) = (prefix.parse::<ipnet::Ipv4Net>().expect("a prefix"), self.slots);
         self.slots += 1;
         let words = Route { action, slot, generation: 0, mtu, prefix_len: net.prefix_len() }.pack();
-        self.write(Plan { routes: vec![(net, words)], ..self.plan() });
+        self.write(&Plan { routes: vec![(net, words)], ..self.plan() });
         slot
     }
 

@@ -80,7 +80,7 @@ fn a_full_table_refuses_the_clone_and_forwards_the_packet() {
             "10.2.0.0/16".parse().expect("a prefix"),
             Route { generation: 1, ..Route::unpack(clones_of(bench, [10, 2, 0, 1])[0].route) },
         );
-        bench.write(Plan {
+        bench.write(&Plan {
             routes: vec![(prefix, words.pack())],
             generations: vec![(slot, 1)],
             ..bench.plan()

@@ -97,7 +97,7 @@ fn fill(bench: &mut Bench) -> World {
     let mut local_filter = [0; 4];
     local_filter[word] |= 1 << bit;
     let locals_added = world.own.iter().map(|own| (*own).into()).collect();
-    bench.write(Plan { locals_added, local_filter, ..bench.plan() });
+    bench.write(&Plan { locals_added, local_filter, ..bench.plan() });
 
     let usable = Gateway { mac: [0; 6], mtu: 1500, against: None };
     let ingress = bench.ingress;
@@ -147,7 +147,7 @@ fn fill(bench: &mut Bench) -> World {
     }
     let (id, host) = ways[0].1;
     let key = NeighbourKey4 { ifindex: bench.egress, address: [10, 2, 5, 5] };
-    bench.write(Plan { neighbours_added: vec![(key, id)], ..bench.plan() });
+    bench.write(&Plan { neighbours_added: vec![(key, id)], ..bench.plan() });
     let (prefix, hosts) = ("10.2.5.0/24", vec![(key.address, host)]);
     bench.add_route(prefix, Action::OnLink(bench.egress), 0);
     world.routes.push((prefix.parse().expect("a prefix"), Leads::OnLink(hosts)));

@@ -54,7 +54,7 @@ fn row_18_an_interface_that_stands_aside_passes() {
         let frame = Frame::udp().bytes();
         bench.forwards(&frame, Outcome::ForwardedRoute);
         for word in [0, Port { mac: IN_MAC, flags: Port::PARTIAL_CHECKSUMS }.pack()] {
-            bench.write(Plan { ports: vec![(bench.ingress, word)], ..bench.plan() });
+            bench.write(&Plan { ports: vec![(bench.ingress, word)], ..bench.plan() });
             bench.passes(&frame, Outcome::PassInterface);
         }
         bench.set_port(0);

@@ -118,7 +118,7 @@ impl Mirror<'_> {
 
     fn install(&mut self) {
         let plan = self.fib.plan();
-        self.bench.write(plan);
+        self.bench.write(&plan);
     }
 
     /// A new route by a gateway, or on the link `out`.

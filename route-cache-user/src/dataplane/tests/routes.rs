@@ -61,7 +61,7 @@ fn row_37_an_interface_that_is_not_in_the_device_map_gets_nothing() {
     on_bench(SMALL, |bench| {
         bench.add_default_route();
         bench.forwards(&Frame::udp().bytes(), Outcome::ForwardedRoute);
-        bench.write(Plan { egress_closed: vec![bench.egress], ..bench.plan() });
+        bench.write(&Plan { egress_closed: vec![bench.egress], ..bench.plan() });
         // By the clone and by the route, with padding and without: the frame is as it came.
         for destination in [[10, 2, 0, 2], [10, 2, 0, 3]] {
             let frame = Frame { destination, ..Frame::udp() };
@@ -69,7 +69,7 @@ fn row_37_an_interface_that_is_not_in_the_device_map_gets_nothing() {
             let padded = Frame { padding: vec![7; 20], ..frame };
             bench.passes(&padded.bytes(), Outcome::PassEgress);
         }
-        bench.write(Plan { egress_opened: vec![bench.egress], ..bench.plan() });
+        bench.write(&Plan { egress_opened: vec![bench.egress], ..bench.plan() });
         bench.forwards(&Frame::udp().bytes(), Outcome::ForwardedClone);
         // What passed left no clone.
         bench.forwards(&Frame::to([10, 2, 0, 3]), Outcome::ForwardedRoute);

@@ -127,7 +127,7 @@ impl World {
             Some(Leads::Pass(reason)) => !unusable.contains(reason),
             Some(Leads::To(..) | Leads::OnLink(_)) | None => false,
         };
-        !martian && !self.own.contains(&source) && !(self.check_source && not_unicast)
+        !(martian || self.own.contains(&source) || self.check_source && not_unicast)
     }
 }
 
