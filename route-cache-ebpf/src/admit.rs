@@ -121,3 +121,127 @@ pub fn way(datagram: &Datagram<'_>, way: &Way, ingress: u32) -> Result<(), Outco
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        packet::testing::{Bytes, datagram as udp},
+        parse,
+    };
+    use route_cache_common::{NextHopId, Route, next_hop::NextHopVersion};
+
+    const PORT: Port = Port { mac: [2, 0, 0, 0, 0, 1], flags: Port::ACCELERATE4 };
+
+    /// Judges the frame by one of the steps.
+    fn judge(
+        mut bytes: Bytes,
+        step: impl Fn(&Packet<'_>, &Datagram<'_>) -> Result<(), Outcome>,
+    ) -> Result<(), Outcome> {
+        let packet = bytes.packet();
+        let datagram = parse::ipv4(&packet)?;
+        step(&packet, &datagram)
+    }
+
+    /// With bytes of the header changed and its checksum right again.
+    fn with(changes: &[(usize, u8)]) -> Bytes {
+        let mut frame = udp();
+        for (offset, value) in changes {
+            frame = frame.byte(*offset, *value);
+        }
+        let sum = |bytes: &[u8]| {
+            let words = bytes[14..34].chunks(2);
+            words.fold(0u32, |sum, w| {
+                let sum = sum + u32::from(u16::from_be_bytes([w[0], w[1]]));
+                (sum & 0xffff) + (sum >> 16)
+            })
+        };
+        let frame = frame.byte(24, 0).byte(25, 0);
+        let [high, low] = (!(sum(&frame.bytes()) as u16)).to_be_bytes();
+        frame.byte(24, high).byte(25, low)
+    }
+
+    #[test]
+    fn an_interface_without_the_flag_stands_aside() {
+        assert_eq!(port(None), Err(Outcome::PassInterface));
+        let off = Port { flags: Port::PARTIAL_CHECKSUMS, ..PORT };
+        assert_eq!(port(Some(off)), Err(Outcome::PassInterface));
+        assert_eq!(port(Some(PORT)), Ok(PORT));
+    }
+
+    #[test]
+    fn rows_1_and_2_only_frames_to_the_interface_itself() {
+        let judge = |frame| judge(frame, |_, datagram| link(datagram.ethernet, PORT));
+        assert_eq!(judge(udp()), Ok(()));
+        assert_eq!(judge(udp().byte(0, 3)), Err(Outcome::PassLinkMulticast));
+        for byte in 0..6 {
+            assert_eq!(judge(udp().byte(byte, 0x40)), Err(Outcome::PassOtherHost), "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn rows_4_7_13_and_15_are_told_from_the_header() {
+        let judge = |frame| judge(frame, |_, it| datagram(it));
+        assert_eq!(judge(udp()), Ok(()));
+        assert_eq!(judge(udp().byte(18, 0xff)), Err(Outcome::PassChecksum));
+        for (change, outcome) in [
+            ((30, 0), Outcome::PassMartianDestination),
+            ((30, 127), Outcome::PassMartianDestination),
+            ((30, 224), Outcome::PassMulticast),
+            ((30, 239), Outcome::PassMulticast),
+            ((22, 0), Outcome::PassTtl),
+            ((22, 1), Outcome::PassTtl),
+        ] {
+            assert_eq!(judge(with(&[change])), Err(outcome), "{change:?}");
+        }
+        let broadcast = with(&[(30, 255), (31, 255), (32, 255), (33, 255)]);
+        assert_eq!(judge(broadcast), Err(Outcome::PassBroadcast));
+        for change in [(30, 240), (30, 255), (30, 223), (22, 2)] {
+            assert_eq!(judge(with(&[change])), Ok(()), "{change:?}");
+        }
+    }
+
+    #[test]
+    fn row_12_martian_sources() {
+        let config = Config::default();
+        for martian in [[0, 1, 1, 1], [127, 0, 0, 1], [224, 0, 0, 1], [239, 9, 9, 9], [255; 4]] {
+            assert_eq!(source(martian, &config), Err(Outcome::PassMartianSource), "{martian:?}");
+        }
+        for fine in [[1, 0, 0, 1], [126, 0, 0, 1], [223, 0, 0, 1], [240, 0, 0, 1]] {
+            assert_eq!(source(fine, &config), Ok(()), "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn row_39a_a_transport_checksum_that_is_the_pseudo_header_sum_is_partial() {
+        let judge = |frame| judge(frame, complete_checksum);
+        // 10.0.1.2 + 10.0.2.2 + 17 + 12 = 0x0a00 + 0x0102 + 0x0a00 + 0x0202 + 0x0011 + 0x000c.
+        let partial = [(40, 0x17), (41, 0x21)];
+        assert_eq!(judge(udp()), Ok(()));
+        assert_eq!(judge(with(&partial)), Err(Outcome::PassPartialChecksum));
+        assert_eq!(judge(with(&[(40, 0), (41, 0)])), Ok(()), "no checksum");
+        // A fragment; ICMP; SCTP; VXLAN; TCP cut short.
+        assert_eq!(judge(with(&[partial[0], partial[1], (20, 0x20)])), Ok(()));
+        assert_eq!(judge(with(&[(23, 1)])), Ok(()));
+        assert_eq!(judge(with(&[(23, 132)])), Err(Outcome::PassPartialChecksum));
+        assert_eq!(judge(with(&[(36, 0x12), (37, 0xb5)])), Err(Outcome::PassPartialChecksum));
+        assert_eq!(judge(with(&[(23, 6)])), Err(Outcome::PassPartialChecksum));
+    }
+
+    #[test]
+    fn rows_8_to_10_the_smaller_mtu_counts() {
+        let judge = |device, route| {
+            let action = route_cache_common::Action::Via(NextHopId(0));
+            let words = Route { action, slot: 0, generation: 0, mtu: route, prefix_len: 0 }.pack();
+            let mut way = Way::new([0; 4], words, None);
+            way.next_hop = NextHopVersion { mtu: device, ..NextHopVersion::default() };
+            judge(udp(), |_, datagram| size(datagram, &way))
+        };
+        for (device, route) in [(32, 0), (32, 32), (32, 1500), (1500, 32)] {
+            assert_eq!(judge(device, route), Ok(()), "{device}, {route}");
+        }
+        for (device, route) in [(31, 0), (31, 1500), (1500, 31), (0, 0)] {
+            assert_eq!(judge(device, route), Err(Outcome::PassMtu), "{device}, {route}");
+        }
+    }
+}

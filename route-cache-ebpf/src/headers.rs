@@ -164,3 +164,72 @@ fn address(high: u16, low: u16) -> Address4 {
     let ([a, b], [c, d]) = (high.to_ne_bytes(), low.to_ne_bytes());
     [a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(bytes: [u8; 20]) -> Ipv4 {
+        let mut words = [0; 10];
+        for (word, pair) in words.iter_mut().zip(bytes.chunks(2)) {
+            *word = u16::from_ne_bytes([pair[0], pair[1]]);
+        }
+        Ipv4 { words }
+    }
+
+    /// The example of RFC 1071's followers, as tcpdump shows it: checksum 0xb861.
+    const EXAMPLE: [u8; 20] =
+        [0x45, 0, 0, 0x73, 0, 0, 0x40, 0, 0x40, 0x11, 0xb8, 0x61, 192, 168, 0, 1, 192, 168, 0, 199];
+
+    #[test]
+    fn the_fields_stand_where_they_stand() {
+        let ip = header(EXAMPLE);
+        assert_eq!(
+            (ip.version_ihl(), ip.total_len(), ip.ttl(), ip.protocol()),
+            (0x45, 115, 64, 17)
+        );
+        assert_eq!((ip.source(), ip.destination()), ([192, 168, 0, 1], [192, 168, 0, 199]));
+        assert!(!ip.is_fragment(), "don't-fragment is no fragment");
+        for (byte, value) in [(6, 0x20), (6, 0x1f), (7, 1)] {
+            let mut fragment = EXAMPLE;
+            fragment[byte] = value;
+            assert!(header(fragment).is_fragment());
+        }
+    }
+
+    #[test]
+    fn row_4_one_bit_makes_a_checksum_wrong() {
+        assert!(header(EXAMPLE).checksum_is_right());
+        for bit in 0..160 {
+            let mut bytes = EXAMPLE;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(!header(bytes).checksum_is_right(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn row_7_a_decreased_ttl_has_a_right_checksum() {
+        for ttl in 1..=255 {
+            for id in 0..=u16::MAX {
+                let [high, low] = id.to_be_bytes();
+                let mut bytes = EXAMPLE;
+                (bytes[4], bytes[5], bytes[8]) = (high, low, ttl);
+                bytes[10..12].copy_from_slice(&[0, 0]);
+                let sum: u32 =
+                    bytes.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+                bytes[10..12].copy_from_slice(&(!fold(sum)).to_be_bytes());
+                let mut ip = header(bytes);
+                ip.decrease_ttl();
+                assert_eq!(ip.ttl(), ttl - 1);
+                assert!(ip.checksum_is_right(), "TTL {ttl}, identification {id}");
+                assert_ne!(ip.words[5], 0xffff, "zero is written 0x0000, as a sum computed anew");
+            }
+        }
+    }
+
+    #[test]
+    fn row_39a_the_pseudo_header_is_summed_as_rfc_9293_says() {
+        // Addresses, protocol 17, 95 bytes: c0a8 + 0001 + c0a8 + 00c7 + 0011 + 005f, the carry brought round.
+        assert_eq!(u16::from_be(header(EXAMPLE).pseudo_header_sum()), 0x8289);
+    }
+}

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use aya::programs::{Program, TestRun as _, TestRunOptions, Xdp, XdpMode};
+use aya::{
+    Ebpf,
+    programs::{Program, TestRun as _, TestRunOptions, Xdp, XdpMode},
+};
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use route_cache_common::{
@@ -45,15 +48,17 @@ pub(super) fn on_bench<T: Send>(sizes: Sizes, test: impl FnOnce(&mut Bench) -> T
              && ip link add in address 02:00:00:00:01:01 type veth peer name in-far \
              && ip link add out address 02:00:00:00:02:01 type veth peer name out-far \
              && for device in in in-far out out-far; do ip link set $device up; done");
-        stay_on(sched_getcpu().expect("Linux tells"));
+        stay_on(sched_getcpu());
         test(&mut Bench::new(sizes))
     })
 }
 
-/// Binds the calling thread to a CPU.
-pub(super) fn stay_on(cpu: usize) {
+/// Binds the calling thread to CPUs.
+pub(super) fn stay_on(cpus: impl IntoIterator<Item = usize>) {
     let mut set = CpuSet::new();
-    set.set(cpu).expect("a CPU");
+    for cpu in cpus {
+        set.set(cpu).expect("a CPU");
+    }
     sched_setaffinity(Pid::from_raw(0), &set).expect("the CPU is there");
 }
 
@@ -171,17 +176,9 @@ impl Bench {
         self.add_route("10.2.0.0/16", Action::Via(id), 0)
     }
 
-    /// The program under test.
-    pub(super) fn forwarder(&self) -> &Xdp {
-        match self.plane.ebpf.program(programs::FORWARD) {
-            Some(Program::Xdp(program)) => program,
-            _ => panic!("the object has no XDP program {}", programs::FORWARD),
-        }
-    }
-
     /// Runs the program on a frame received by `in`.
     pub(super) fn run(&self, frame: &[u8]) -> Ran {
-        run_on(self.forwarder(), self.ingress, frame)
+        run_on(forwarder(&self.plane.ebpf), self.ingress, frame)
     }
 
     /// Runs the program on a frame; exactly one outcome must have counted it, and a frame that passed be untouched.
@@ -230,6 +227,14 @@ impl Bench {
     pub(super) fn outcomes(&self) -> Vec<OutcomeCount> {
         let counters = &self.plane.counters;
         Outcome::ALL.iter().map(|outcome| counters.outcome(*outcome).expect("readable")).collect()
+    }
+}
+
+/// The program under test.
+pub(super) fn forwarder(ebpf: &Ebpf) -> &Xdp {
+    match ebpf.program(programs::FORWARD) {
+        Some(Program::Xdp(program)) => program,
+        _ => panic!("the object has no XDP program {}", programs::FORWARD),
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! - [`bench`]: the object the agent embeds, loaded in a network namespace of the test's own, its maps written by the
 //!   agent's own [`Writer`](crate::maps::Writer). [`mirror`]: the same, with the maps filled from kernel tables.
-//! - [`frame`] builds frames; [`model`] says what must become of them, without a line of the program's code.
+//! - [`frame`] builds frames, [`mutate`] breaks them; [`model`] says what must become of them, without a line of the program's code; [`world`]
+//!   says why a frame passes.
 //! - One file per subject. The names of the tests begin with the row of forwarding.md or the S-number of the
 //!   specification that they hold.
 //!
@@ -16,14 +17,20 @@ mod bench;
 mod frame;
 mod mirror;
 mod model;
+mod mutate;
+mod world;
 
 mod addresses;
 mod checksums;
 mod clones;
+mod flood;
 mod freshness;
 mod header;
 mod link;
+mod live;
+mod memory;
 mod neighbours;
 mod routes;
 mod size;
+mod torn;
 mod ttl;
