@@ -6,9 +6,11 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
+    thread,
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use route_cache_lab::{process::run, wait_until};
 
 use crate::{
@@ -109,6 +111,38 @@ fn f4_many_routes_come_and_go_and_the_mirror_agrees() {
     follow("20,000 routes deleted", before);
     let resyncs = router.agent.status().unwrap()["resyncs"].clone();
     assert!(resyncs["link"].as_u64() >= Some(1), "{resyncs}");
+}
+
+/// More news than the receive buffer holds, while the agent cannot read them.
+#[test]
+fn f4_an_overrun_is_noticed_and_the_tables_are_read_anew() {
+    let router = Router::forwarding("overrun");
+    // News of an interface are the largest.
+    let mut text = String::new();
+    for number in 0..100_000 {
+        writeln!(text, "link set right2 alias {number:0>200}").unwrap();
+    }
+    writeln!(text, "route change 10.9.0.0/16 via 10.0.3.2").unwrap();
+    let file = std::env::temp_dir().join(format!("{}-overrun", router.router.name()));
+    fs::write(&file, text).unwrap();
+    let began = Instant::now();
+    router.agent.signal(Signal::SIGSTOP).unwrap();
+    let done = router.router.exec(&["ip", "-batch", file.to_str().unwrap()]);
+    fs::remove_file(file).unwrap();
+    done.unwrap();
+    // Its promise has run out by then.
+    thread::sleep(Duration::from_secs(6).saturating_sub(began.elapsed()));
+    let account = router.during("SIGCONT, overrun", || {
+        router.agent.signal(Signal::SIGCONT).unwrap();
+    });
+    account.stays(Exit::Other);
+    let resumed = Instant::now();
+    router.await_forwarding(router.flow());
+    eprintln!("latency: overrun: forwarding again {:?} after the stream", resumed.elapsed());
+    let status = router.agent.status().unwrap();
+    assert!(status["netlink_overruns"].as_u64() >= Some(1), "{}", status["netlink_overruns"]);
+    assert!(status["resyncs"]["overrun"].as_u64() >= Some(1), "{}", status["resyncs"]);
+    assert_eq!(router.get("10.9.0.1")["route"]["via"], "10.0.3.2");
 }
 
 #[test]

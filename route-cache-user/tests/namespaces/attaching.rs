@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use route_cache_lab::{Agent, Namespace, link::offload, wait_until};
+use route_cache_lab::{
+    Agent, Namespace,
+    link::{End, connect, offload},
+    wait_until,
+};
 
 use crate::{
     router::{BINARY, PATIENCE, Place, Router, attached_programs},
@@ -104,7 +108,7 @@ fn f22_a_second_agent_is_refused_and_the_first_untouched() {
     let router = Router::forwarding("second");
     let account = router.during("a second agent", || {
         let second = Agent::start(Path::new(BINARY), &router.router, &["left", "right2"]);
-        let error = format!("{:#}", second.err().expect("the second agent to be refused"));
+        let error = format!("{:#}", second.expect_err("the second agent to be refused"));
         assert!(error.contains("left: another XDP program is attached"), "{error}");
         assert!(error.contains("another route-cache agent"), "{error}");
     });
@@ -156,4 +160,30 @@ fn f7_the_router_outlives_the_namespace_of_its_neighbour() {
     })
     .unwrap();
     assert!(agent.ended().is_none(), "{}", agent.log());
+}
+
+/// The interface that was asked for is a new one of the same name.
+#[test]
+fn f7_an_ingress_that_is_deleted_and_made_again_is_attached_again() {
+    let router = Router::forwarding("again");
+    let client = &router.client;
+    router.ip("link del left");
+    wait_until("left to be let go", PATIENCE, || router.interface("left").is_none()).unwrap();
+    connect(
+        End {
+            namespace: &router.router,
+            interface: "left",
+            mac: client.gateway_mac,
+            address: "10.0.1.1/24",
+        },
+        End {
+            namespace: &client.namespace,
+            interface: "eth0",
+            mac: client.mac,
+            address: "10.0.1.2/24",
+        },
+    )
+    .unwrap();
+    router.await_forwarding(router.flow());
+    assert_eq!(attached_programs(&router.router), ["right", "left"]);
 }
