@@ -121,13 +121,6 @@ impl RawSocket {
         Ok(())
     }
 
-    /// The socket, for a sender in bulk whose frames go straight to the driver.
-    pub(crate) fn into_bulk_sender(self) -> Result<OwnedFd> {
-        sys::bypass_qdisc(&self.socket)
-            .with_context(|| format!("cannot bypass the queue of {}", self.place))?;
-        Ok(self.socket)
-    }
-
     /// Whether the socket became ready within `timeout`.
     fn poll(&self, flags: PollFlags, timeout: Duration) -> Result<bool> {
         // Rounded up: with 0 ms left of the timeout the loop would spin.

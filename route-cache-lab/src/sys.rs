@@ -70,11 +70,6 @@ pub(crate) fn packet_socket(ifindex: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Lets frames go straight to the driver.
-pub(crate) fn bypass_qdisc(socket: &OwnedFd) -> io::Result<()> {
-    set_option(socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)
-}
-
 fn set_option(socket: &OwnedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: the pointer and the length are those of a local integer.
     Errno::result(unsafe {
@@ -125,4 +120,93 @@ pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize,
         header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
     }
     Ok((length as usize, tag))
+}
+
+/// Loads an XDP program of a few instructions.
+pub(crate) fn load_xdp(instructions: &[u64]) -> io::Result<OwnedFd> {
+    /// The part of `union bpf_attr` that BPF_PROG_LOAD needs.
+    #[repr(C)]
+    struct Load {
+        program_type: u32,
+        instruction_count: u32,
+        instructions: u64,
+        license: u64,
+    }
+    const BPF_PROG_LOAD: i32 = 5;
+    const BPF_PROG_TYPE_XDP: u32 = 6;
+    let load = Load {
+        program_type: BPF_PROG_TYPE_XDP,
+        instruction_count: instructions.len() as u32,
+        instructions: instructions.as_ptr() as u64,
+        license: c"Dual MIT/GPL".as_ptr() as u64,
+    };
+    // SAFETY: the pointers are to the caller's slice and to a constant, which outlive the call.
+    let fd = unsafe { bpf(BPF_PROG_LOAD, &load) }?;
+    // SAFETY: just opened, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Attaches an XDP program to an interface of this thread's namespace, in its driver, for as long as the result lives.
+pub(crate) fn attach_xdp(program: &OwnedFd, ifindex: u32) -> io::Result<OwnedFd> {
+    /// The part of `union bpf_attr` that BPF_LINK_CREATE needs.
+    #[repr(C)]
+    struct Create {
+        program: u32,
+        ifindex: u32,
+        attach_type: u32,
+        flags: u32,
+    }
+    const BPF_LINK_CREATE: i32 = 28;
+    const BPF_XDP: u32 = 37;
+    const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+    let program = program.as_raw_fd().cast_unsigned();
+    let create = Create { program, ifindex, attach_type: BPF_XDP, flags: XDP_FLAGS_DRV_MODE };
+    // SAFETY: the struct is what the command reads, without pointers.
+    let fd = unsafe { bpf(BPF_LINK_CREATE, &create) }?;
+    // SAFETY: just opened, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Runs an XDP program on `count` copies of a frame, and does with them what it says.
+pub(crate) fn run_live_frames(program: &OwnedFd, frame: &[u8], count: u32) -> io::Result<()> {
+    /// `union bpf_attr` as BPF_PROG_TEST_RUN needs it.
+    #[repr(C)]
+    struct Run {
+        program: u32,
+        result: u32,
+        input_size: u32,
+        output_size: u32,
+        input: u64,
+        output: u64,
+        repeat: u32,
+        duration: u32,
+        context_input_size: u32,
+        context_output_size: u32,
+        context_input: u64,
+        context_output: u64,
+        flags: u32,
+        cpu: u32,
+        batch_size: u32,
+        padding: u32,
+    }
+    const BPF_PROG_TEST_RUN: i32 = 10;
+    const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
+    // SAFETY: a plain struct of integers, for which zero is valid.
+    let mut run: Run = unsafe { zeroed() };
+    run.program = program.as_raw_fd().cast_unsigned();
+    (run.input, run.input_size) = (frame.as_ptr() as u64, frame.len() as u32);
+    (run.repeat, run.flags) = (count, BPF_F_TEST_XDP_LIVE_FRAMES);
+    // SAFETY: the only pointer is to the caller's slice, with its true length; the kernel reads it.
+    unsafe { bpf(BPF_PROG_TEST_RUN, &run) }?;
+    Ok(())
+}
+
+/// # Safety
+/// `attributes` has to be what the command reads, its pointers valid for as long as the kernel takes.
+unsafe fn bpf<T>(command: i32, attributes: &T) -> io::Result<RawFd> {
+    let pointer: *const T = attributes;
+    // SAFETY: the pointer and the size are those of the struct; the rest is the caller's promise.
+    let result =
+        Errno::result(unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size_of::<T>()) })?;
+    Ok(result as RawFd)
 }

@@ -44,7 +44,6 @@ fn build(warnings: Warnings) -> Result<PathBuf> {
     let directory = workspace::target().join("bpf");
     let flags = [
         format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
-        "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         format!("-Clinker={}", toolchain.linker.program.display()),
     ];
@@ -55,6 +54,8 @@ fn build(warnings: Warnings) -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("LD_LIBRARY_PATH", &toolchain.linker.library_path)
         // The linker optimizes the program as a whole; what is incremental only costs it.
+        // As a profile and not as a flag, so that the profile of a single package can differ (see Cargo.toml).
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
         .env("CARGO_PROFILE_RELEASE_INCREMENTAL", "false")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
     if warnings == Warnings::Denied {

@@ -16,8 +16,8 @@ use crate::{
 };
 
 /// Words that show that the agent is meant and not the lab: an interface, or a subcommand.
-const MEANS_AGENT: [&str; 8] =
-    ["--interface", "status", "show", "get", "--help", "-h", "--version", "-V"];
+const MEANS_AGENT: [&str; 10] =
+    ["--interface", "-i", "help", "status", "show", "get", "--help", "-h", "--version", "-V"];
 
 /// How long traffic runs in the lab, unless it is told.
 const SECONDS: u64 = 15;
@@ -113,6 +113,39 @@ fn means_agent(word: &str) -> bool {
     MEANS_AGENT.contains(&word) || word.starts_with("--interface=")
 }
 
+// Of `Infallible`: the process has been replaced.
 fn never(value: Infallible) -> ExitCode {
     match value {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(words: &[&str]) -> Arguments {
+        Line::parse_from([&["run"], words].concat()).arguments
+    }
+
+    #[test]
+    fn the_labs_options_stand_on_either_side() {
+        assert_eq!(parse(&["--seconds", "5"]).lab.seconds, Some(5));
+        let behind = LabLine::parse_from(parse(&["--", "--seconds", "5", "--keep"]).rest).options;
+        assert_eq!((behind.seconds, behind.keep), (Some(5), true));
+    }
+
+    #[test]
+    fn an_interface_or_a_subcommand_means_the_agent() {
+        for words in
+            [["--interface", "eth1"], ["--interface=eth1", "--trace-packets"], ["show", "clones"]]
+        {
+            assert!(words.iter().any(|word| means_agent(word)), "{words:?}");
+        }
+        assert!(!["--seconds", "5", "--keep"].iter().any(|word| means_agent(word)));
+    }
 }

@@ -11,6 +11,9 @@ use super::{
     traffic::{flood::Flooded, iperf::Tcp, probe::Probed},
 };
 
+/// Packets that the kernel may forward in a step that is the cache's: the first of a flow, and while a neighbour is probed.
+const A_FEW: u64 = 16;
+
 /// All that was seen.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -46,13 +49,15 @@ impl Report {
     }
 
     /// Checks that XDP forwarded what was sent, and the kernel no more than a few packets.
-    pub(super) fn forwarded_by_xdp(&mut self, what: &str, sent: u64, few: u64, done: &Done) {
-        let (xdp, clones) = (done.by_xdp(), done.outcome("forwarded_clone"));
+    pub(super) fn forwarded_by_xdp(&mut self, what: &str, sent: u64, done: &Done) {
+        let (xdp, clones, kernel) =
+            (done.by_xdp(), done.outcome("forwarded_clone"), done.by_kernel);
+        // One complete checksum in 65,536 looks like a partial one by chance, and its packet is left to the kernel.
+        let few = A_FEW + xdp / 16_384;
         self.checks.note(
-            xdp + done.by_kernel >= sent && xdp + few >= sent && clones > 0 && done.by_kernel <= few,
+            xdp + few >= sent && xdp + kernel >= sent && clones > 0 && kernel <= few,
             format!(
-                "{what}: {sent} packets or more to forward; XDP forwarded {xdp} ({clones} by clones), the kernel {}",
-                done.by_kernel
+                "{what}: at least {sent} packets to forward; XDP forwarded {xdp} ({clones} by clones), the kernel {kernel}"
             ),
         );
     }
@@ -132,7 +137,8 @@ const NOTES: &str = "\
 Bulk TCP over veth is slower with *any* XDP program on the router: a veth sender hands over merged segments of up to
 64 KB, and attaching XDP takes this segmentation offload away from it, so that every frame is handled alone. Frames from
 a wire come alone anyway; there the packets per second count.
-Client, router and server share this machine's CPUs: the sender's cost is in every figure, and ratios say more than rates.";
+Small packets start as frames of a network card do, without the sender's stack, and end at the server's driver.
+Client, router and server share this machine's CPUs: their cost is in every figure, and ratios say more than rates.";
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

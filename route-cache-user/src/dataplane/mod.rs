@@ -3,6 +3,8 @@
 pub(crate) mod attach;
 pub(crate) mod clock;
 mod requirements;
+#[cfg(test)]
+mod tests;
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{Ebpf, EbpfLoader, programs::Xdp};

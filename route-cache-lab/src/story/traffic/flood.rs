@@ -1,40 +1,26 @@
 //! As many small packets as the client can send.
 
 use std::{
-    io::IoSlice,
+    io,
     net::Ipv4Addr,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
-use nix::{
-    errno::Errno,
-    sys::socket::{MsgFlags, MultiHeaders, sendmmsg},
+use nix::net::if_::if_nametoindex;
+
+use super::{
+    frame_source::FrameSource,
+    instruction::{EXIT, MOV_IMM, XDP_DROP, encode},
 };
+use crate::{Frame, Host, Lab, counters::InterfaceCount, sys};
 
-use crate::{
-    Frame, Lab, RawSocket,
-    counters::InterfaceCount,
-    link::{Mac, readable},
-};
-
-/// Behind the server; a network that RFC 2544 sets aside for measurements.
-const NETWORK: &str = "198.18.0.0/24";
-/// Packets go to this many addresses of it in turn, each of which becomes a clone.
-const DESTINATIONS: u8 = 200;
-/// The gateway to it, which does not exist. Frames to a strange link-layer address arrive at the server's interface,
-/// are counted there, and go no further, so that the server costs next to nothing.
-const SINK: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 77);
-const SINK_MAC: Mac = [2, 0, 0, 0, 2, 77];
-/// Handed to the kernel in one system call.
-const BATCH: usize = 50;
-
+/// A /24 behind the server, all of whose addresses are sent to; of those that RFC 2544 sets aside for measurements.
+const NETWORK: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 /// How it went.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Flooded {
-    /// Frames that the client's interface took.
-    pub sent: u64,
     /// Frames that arrived at the server's interface.
     pub arrived: u64,
     /// For how long.
@@ -49,67 +35,52 @@ impl Flooded {
     }
 }
 
-/// Teaches the router the way to the sink.
+/// Teaches the router the way.
 ///
 /// # Errors
 /// If `ip` refuses.
 pub fn prepare(lab: &Lab) -> Result<()> {
-    let (sink, mac) = (SINK.to_string(), readable(SINK_MAC));
-    lab.router.exec(&[
-        "ip",
-        "neighbour",
-        "replace",
-        &sink,
-        "lladdr",
-        &mac,
-        "dev",
-        &lab.server.router_interface,
-        "nud",
-        "permanent",
-    ])?;
-    lab.router.exec(&["ip", "route", "replace", NETWORK, "via", &sink]).map(drop)
+    let (network, gateway) = (format!("{NETWORK}/24"), lab.server.address.to_string());
+    lab.router.exec(&["ip", "route", "replace", &network, "via", &gateway]).map(drop)
 }
 
-/// Floods the router.
+/// Floods the router. Its interface to the client has to receive through NAPI: with XDP, or with GRO turned on.
 ///
 /// # Errors
-/// If the socket fails.
-pub fn flood(lab: &Lab, duration: Duration, stop: impl Fn() -> bool) -> Result<Flooded> {
-    let socket =
-        RawSocket::open(&lab.client.namespace, lab.client.interface)?.into_bulk_sender()?;
-    let frames = frames(lab);
-    let count = |host: &crate::Host| InterfaceCount::read(&host.namespace, host.interface);
-    let before = (count(&lab.client)?.tx_packets, count(&lab.server)?.rx_packets);
+/// If the kernel cannot make frames.
+pub fn flood(lab: &Lab, duration: Duration, stop: impl Fn() -> bool + Sync) -> Result<Flooded> {
+    let count = |host: &Host| {
+        Ok::<_, anyhow::Error>(InterfaceCount::read(&host.namespace, host.interface)?.rx_packets)
+    };
+    let sink = sink(&lab.server)?;
+    let before = count(&lab.server)?;
     let started = Instant::now();
-    while started.elapsed() < duration && !stop() {
-        for batch in frames.chunks(BATCH) {
-            send(&socket, batch)?;
+    lab.client.namespace.run_in(|| {
+        let source = FrameSource::new(&lab.client, frame(lab))?;
+        while started.elapsed() < duration && !stop() {
+            source.send()?;
         }
-    }
+        Ok::<_, anyhow::Error>(())
+    })??;
     let duration = started.elapsed();
-    let after = (count(&lab.client)?.tx_packets, count(&lab.server)?.rx_packets);
-    Ok(Flooded { sent: after.0 - before.0, arrived: after.1 - before.1, duration })
+    let arrived = count(&lab.server)? - before;
+    drop(sink);
+    Ok(Flooded { arrived, duration })
 }
 
-/// The smallest frames that Ethernet knows, without their frame check sequence.
-fn frames(lab: &Lab) -> Vec<Vec<u8>> {
-    let source = (lab.client.address, 4200);
-    (1..=DESTINATIONS)
-        .map(|host| {
-            let destination = (Ipv4Addr::new(198, 18, 0, host), 9);
-            Frame::udp(source, destination, b"small").sent_by(&lab.client).pad_to(60).build()
-        })
-        .collect()
+/// Until it is dropped, what arrives at the host is counted and goes no further, so that it costs next to nothing.
+fn sink(host: &Host) -> Result<OwnedFd> {
+    let attach = || {
+        let program =
+            sys::load_xdp(&[encode(MOV_IMM, 0, 0, 0, XDP_DROP), encode(EXIT, 0, 0, 0, 0)])?;
+        sys::attach_xdp(&program, if_nametoindex(host.interface)?)
+    };
+    let attached: io::Result<OwnedFd> = host.namespace.run_in(attach)?;
+    attached.context("cannot attach the XDP program that counts small packets at the server")
 }
 
-fn send(socket: &OwnedFd, frames: &[Vec<u8>]) -> Result<()> {
-    let slices: Vec<[IoSlice<'_>; 1]> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
-    let mut headers = MultiHeaders::<()>::preallocate(slices.len(), None);
-    let addresses = vec![None; slices.len()];
-    let flags = MsgFlags::empty();
-    match sendmmsg(socket.as_raw_fd(), &mut headers, &slices, addresses, [], flags) {
-        // The ring of the veth, or the buffer of the socket, is full: that is what a flood is for.
-        Ok(_) | Err(Errno::ENOBUFS | Errno::EAGAIN) => Ok(()),
-        Err(error) => Err(error).context("cannot send small packets"),
-    }
+/// The smallest frame that Ethernet knows, without its frame check sequence.
+fn frame(lab: &Lab) -> Vec<u8> {
+    let (source, destination) = ((lab.client.address, 0x10ff), (NETWORK, 9));
+    Frame::udp(source, destination, b"small").id(0xff).sent_by(&lab.client).pad_to(60).build()
 }

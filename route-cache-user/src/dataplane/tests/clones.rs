@@ -1,0 +1,148 @@
+//! Clones: made on first use, counted on, void when their route changes.
+
+use route_cache_common::{Action, Clone4, Outcome, Route, Tally};
+
+use super::{
+    super::Sizes,
+    bench::{Bench, SMALL, on_bench},
+    frame::Frame,
+    mirror::on_mirror,
+};
+use crate::fib::plan::Plan;
+
+/// The clones of a destination, over all CPUs.
+fn clones_of(bench: &Bench, destination: [u8; 4]) -> Vec<Clone4> {
+    let tables = bench.plane.clones.iter();
+    tables.filter_map(|table| table.get(destination).expect("readable")).collect()
+}
+
+fn tally(bench: &Bench, tally: Tally) -> u64 {
+    bench.plane.counters.tally(tally).expect("readable").iter().sum()
+}
+
+#[test]
+fn s1_the_first_packet_clones_the_route_and_the_next_ones_use_the_clone() {
+    on_bench(SMALL, |bench| {
+        let slot = bench.add_default_route();
+        let frame = Frame { padding: vec![0; 11], ..Frame::udp() }.bytes();
+        let before =
+            bench.plane.clock_reader.read(&mut bench.plane.ebpf).expect("readable").jiffies;
+        bench.forwards(&frame, Outcome::ForwardedRoute);
+        for _ in 0..9 {
+            bench.forwards(&frame, Outcome::ForwardedClone);
+        }
+        let after = bench.plane.clock_reader.read(&mut bench.plane.ebpf).expect("readable").jiffies;
+        let clones = clones_of(bench, [10, 2, 0, 2]);
+        let [clone] = clones[..] else {
+            panic!("one CPU's packets made {} clones", clones.len());
+        };
+        let route = Route::unpack(clone.route);
+        assert_eq!((route.slot, route.generation, route.prefix_len, route.mtu), (slot, 0, 16, 0));
+        assert!(matches!(route.action, Action::Via(id) if id.index() == 0), "{route:?}");
+        assert_eq!((clone.packets, clone.bytes), (10, 10 * (frame.len() as u64 - 11)));
+        assert!(before <= clone.created && clone.created <= clone.last_used);
+        assert!(clone.last_used <= after);
+        assert_eq!(tally(bench, Tally::CloneCreated), 1);
+        assert_eq!(clones_of(bench, [10, 2, 0, 3]), []);
+    });
+}
+
+#[test]
+fn a_frame_that_passes_leaves_no_clone() {
+    on_bench(SMALL, |bench| {
+        bench.add_default_route();
+        bench.add_route("10.2.9.0/24", Action::Pass(Outcome::PassRoute), 0);
+        bench.passes(&Frame::of_size(1501).bytes(), Outcome::PassMtu);
+        bench.passes(&Frame::to([10, 2, 9, 1]), Outcome::PassRoute);
+        assert_eq!(clones_of(bench, [10, 2, 0, 2]), []);
+        assert_eq!(clones_of(bench, [10, 2, 9, 1]), []);
+    });
+}
+
+#[test]
+fn a_full_table_refuses_the_clone_and_forwards_the_packet() {
+    on_bench(Sizes { clones_per_cpu: 4, ..SMALL }, |bench| {
+        let slot = bench.add_default_route();
+        for last in 1..=4 {
+            bench.forwards(&Frame::to([10, 2, 0, last]), Outcome::ForwardedRoute);
+        }
+        for _ in 0..3 {
+            bench.forwards(&Frame::to([10, 2, 0, 9]), Outcome::ForwardedRoute);
+        }
+        bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedClone);
+        let tallies = |bench: &Bench| {
+            [Tally::CloneCreated, Tally::CloneReplaced, Tally::CloneRefused]
+                .map(|which| tally(bench, which))
+        };
+        assert_eq!(tallies(bench), [4, 0, 3]);
+        // A clone that is void is replaced in place, in a full table, too.
+        let (prefix, words) = (
+            "10.2.0.0/16".parse().expect("a prefix"),
+            Route { generation: 1, ..Route::unpack(clones_of(bench, [10, 2, 0, 1])[0].route) },
+        );
+        bench.write(Plan {
+            routes: vec![(prefix, words.pack())],
+            generations: vec![(slot, 1)],
+            ..bench.plan()
+        });
+        bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedRoute);
+        bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedClone);
+        assert_eq!(tallies(bench), [4, 1, 3]);
+        // Room again.
+        let table =
+            bench.plane.clones.iter().find(|t| t.get([10, 2, 0, 2]).is_ok_and(|c| c.is_some()));
+        assert_eq!(table.expect("it was made").delete(&[[10, 2, 0, 2]]).expect("it goes"), 1);
+        bench.forwards(&Frame::to([10, 2, 0, 9]), Outcome::ForwardedRoute);
+        bench.forwards(&Frame::to([10, 2, 0, 9]), Outcome::ForwardedClone);
+    });
+}
+
+#[test]
+fn row_30_a_changed_route_voids_its_clones_and_nobody_elses() {
+    on_mirror(|mirror| {
+        mirror.route("10.2.0.0/16", Some([10, 0, 2, 2]));
+        mirror.route("10.3.0.0/16", Some([10, 0, 2, 2]));
+        for destination in [[10, 2, 0, 2], [10, 3, 0, 2]] {
+            mirror.forwards(destination, [10, 0, 2, 2], Outcome::ForwardedRoute);
+        }
+        mirror.replace_route("10.2.0.0/16", Some([10, 0, 2, 3]));
+        mirror.forwards([10, 3, 0, 2], [10, 0, 2, 2], Outcome::ForwardedClone);
+        mirror.forwards([10, 2, 0, 2], [10, 0, 2, 3], Outcome::ForwardedRoute);
+        mirror.forwards([10, 2, 0, 2], [10, 0, 2, 3], Outcome::ForwardedClone);
+        assert_eq!(tally(mirror.bench, Tally::CloneReplaced), 1);
+    });
+}
+
+#[test]
+fn row_30_a_deleted_route_voids_its_clones() {
+    on_mirror(|mirror| {
+        mirror.route("10.2.0.0/16", Some([10, 0, 2, 2]));
+        mirror.route("10.2.3.0/24", Some([10, 0, 2, 3]));
+        mirror.forwards([10, 2, 3, 2], [10, 0, 2, 3], Outcome::ForwardedRoute);
+        mirror.forwards([10, 2, 4, 2], [10, 0, 2, 2], Outcome::ForwardedRoute);
+        mirror.delete_route("10.2.3.0/24", Some([10, 0, 2, 3]));
+        mirror.forwards([10, 2, 3, 2], [10, 0, 2, 2], Outcome::ForwardedRoute);
+        mirror.forwards([10, 2, 4, 2], [10, 0, 2, 2], Outcome::ForwardedClone);
+        mirror.delete_route("10.2.0.0/16", Some([10, 0, 2, 2]));
+        for destination in [[10, 2, 3, 2], [10, 2, 4, 2]] {
+            mirror.bench.passes(&Frame::to(destination), Outcome::PassNoRoute);
+        }
+    });
+}
+
+#[test]
+fn row_30_a_more_specific_route_voids_the_clones_it_covers() {
+    on_mirror(|mirror| {
+        mirror.route("10.0.0.0/8", Some([10, 0, 2, 2]));
+        mirror.route("10.2.0.0/16", Some([10, 0, 2, 2]));
+        for destination in [[10, 2, 3, 2], [10, 9, 0, 2]] {
+            mirror.forwards(destination, [10, 0, 2, 2], Outcome::ForwardedRoute);
+        }
+        mirror.route("10.2.3.0/24", Some([10, 0, 2, 3]));
+        mirror.forwards([10, 2, 3, 2], [10, 0, 2, 3], Outcome::ForwardedRoute);
+        mirror.forwards([10, 9, 0, 2], [10, 0, 2, 2], Outcome::ForwardedClone);
+        // Row 23: one that is not forwarded does so, too.
+        mirror.blackhole("10.2.3.2/32");
+        mirror.bench.passes(&Frame::to([10, 2, 3, 2]), Outcome::PassRoute);
+    });
+}
