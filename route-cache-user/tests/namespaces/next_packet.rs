@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use route_cache_lab::{
-    Ipv4View, Namespace, RawSocket,
+    Frame, Ipv4View, Namespace, RawSocket,
     link::{offload, readable},
     wait_until,
 };
@@ -455,4 +455,191 @@ fn f8_a_renamed_interface_goes_on() {
         .unwrap();
         wait_until("the new name", PATIENCE, || router.interface(name).is_some()).unwrap();
     }
+}
+
+#[test]
+fn row_1_a_new_address_of_the_ingress_is_the_only_one_that_counts() {
+    let router = Router::forwarding("ingress-mac");
+    // Frames to the address that was are somebody else's now.
+    router
+        .during("ip link set address, ingress", || {
+            router.ip("link set left address 02:00:00:00:01:77");
+        })
+        .moves(Exit::Server, Exit::Nowhere);
+    router.await_pass(router.flow(), "pass_other_host");
+    router
+        .during("ip link set address back, ingress", || {
+            router.ip("link set left address 02:00:00:00:01:01");
+        })
+        .moves(Exit::Nowhere, Exit::Server);
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_33_a_new_address_of_the_egress_is_the_source_of_what_follows() {
+    let router = Router::forwarding("egress-mac");
+    let account = router.during("ip link set address, egress", || {
+        router.ip("link set right address 02:00:00:00:02:77");
+    });
+    account.moves(Exit::Server, Exit::Server);
+    let server = RawSocket::open(&router.server.namespace, "eth0").unwrap();
+    router.await_forwarding(router.flow());
+    let is_ours = |frame: &[u8]| {
+        Ipv4View::of(frame).is_some_and(|view| view.destination() == router.flow().destination)
+    };
+    for frame in server.capture(is_ours, 5, PATIENCE).unwrap() {
+        assert_eq!(Ipv4View::of(&frame).unwrap().source_mac(), [2, 0, 0, 0, 2, 0x77]);
+    }
+}
+
+#[test]
+fn f13_flushed_neighbours_are_resolved_without_loss() {
+    let router = Router::forwarding("flush");
+    let account = router.during("ip neigh flush all", || {
+        router.ip("neigh flush all");
+    });
+    account.stays(Exit::Server);
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_38_an_ingress_that_was_down_is_used_again() {
+    let router = Router::forwarding("ingress-down");
+    router
+        .during("ip link set down, ingress", || {
+            router.ip("link set left down");
+        })
+        .moves(Exit::Server, Exit::Nowhere);
+    router.ip("link set left up");
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_16_a_local_route_takes_its_whole_prefix() {
+    let router = Router::forwarding("local-route");
+    router.ip("route add 10.9.0.0/24 via 10.0.3.2");
+    router.await_forwarding(router.flow());
+    // Wider than the route above: the kernel looks table local up first, or both as one; never the cache alone.
+    router
+        .during("ip route add local", || {
+            router.ip("route add local 10.9.0.0/28 dev lo");
+        })
+        .moves(Exit::Other, Exit::Nowhere);
+    router.await_pass(router.flow(), "pass_local");
+    router
+        .during("ip route del local", || {
+            router.ip("route del local 10.9.0.0/28 dev lo");
+        })
+        .moves(Exit::Nowhere, Exit::Other);
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_21_a_group_of_next_hop_objects_passes_with_the_reason() {
+    let router = Router::forwarding("group");
+    router.ip("nexthop add id 1 via 10.0.3.2 dev right2");
+    router.ip("nexthop add id 2 via 10.0.3.2 dev right2");
+    router.ip("nexthop add id 10 group 1/2");
+    let account = router.during("ip route replace by a group", || {
+        router.ip("route replace 10.9.0.0/16 nhid 10");
+    });
+    account.moves(Exit::Server, Exit::Other).without_loss();
+    router.await_pass(router.flow(), "pass_route");
+    let told = router.get("10.9.0.1");
+    assert!(told["reason"].to_string().contains("group"), "{told}");
+
+    // A member that is replaced is the kernel's to follow.
+    let account = router.during("ip nexthop replace, members", || {
+        router.ip("nexthop replace id 1 via 10.0.2.2 dev right");
+        router.ip("nexthop replace id 2 via 10.0.2.2 dev right");
+    });
+    account.moves(Exit::Other, Exit::Server).without_loss();
+    router.ip("route replace 10.9.0.0/16 nhid 1");
+    router.await_forwarding(router.flow());
+}
+
+/// Many prefixes follow one write.
+#[test]
+fn row_24_all_routes_of_a_next_hop_object_follow_it() {
+    let router = Router::start("shared-object");
+    router.ip("nexthop add id 10 via 10.0.2.2 dev right");
+    for number in 0..50 {
+        router.ip(&format!("route add 10.9.{number}.0/24 nhid 10"));
+    }
+    let last = Flow { destination: Ipv4Addr::new(10, 9, 49, 1), ..router.flow() };
+    router.await_forwarding(last);
+    let account = router.during_flow("ip nexthop replace, 50 routes", last, BOUND, || {
+        router.ip("nexthop replace id 10 via 10.0.3.2 dev right2");
+    });
+    account.moves(Exit::Server, Exit::Other).without_loss();
+    router.await_forwarding(last);
+}
+
+#[test]
+fn routes_of_one_prefix_follow_each_other_in_the_kernels_order() {
+    let router = Router::forwarding("metrics");
+    // Appended behind: nothing changes.
+    router
+        .during("ip route append", || {
+            router.ip("route append 10.9.0.0/16 via 10.0.3.2");
+        })
+        .stays(Exit::Server);
+    let account = router.during("ip route del, the first of two", || {
+        router.ip("route del 10.9.0.0/16 via 10.0.2.2");
+    });
+    account.moves(Exit::Server, Exit::Other).without_loss();
+    let account = router.during("ip route prepend", || {
+        router.ip("route prepend 10.9.0.0/16 via 10.0.2.2");
+    });
+    account.moves(Exit::Other, Exit::Server).without_loss();
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn a_route_for_a_dscp_is_the_kernels_to_choose() {
+    let router = Router::forwarding("dscp");
+    let marked = || {
+        let to = (router.flow().destination, 4001);
+        Frame::udp((router.client.address, 4000), to, &[0; 4]).tos(0x10).sent_by(&router.client)
+    };
+    let other = RawSocket::open(&router.other.namespace, "eth0").unwrap();
+    router
+        .during("ip route add tos", || {
+            router.ip("route add 10.9.0.0/16 tos 0x10 via 10.0.3.2");
+        })
+        .stays(Exit::Server);
+    router.await_pass(router.flow(), "pass_route");
+    router.sender().send(&marked().build()).unwrap();
+    let is_marked = |frame: &[u8]| Ipv4View::of(frame).is_some_and(|view| view.tos() == 0x10);
+    assert_eq!(other.capture(is_marked, 1, PATIENCE).unwrap().len(), 1);
+    router.ip("route del 10.9.0.0/16 tos 0x10");
+    router.await_forwarding(router.flow());
+}
+
+/// The destination is on the link: each has a neighbour of its own.
+#[test]
+fn row_31_a_destination_on_the_link_is_its_own_next_hop() {
+    let router = Router::start("on-link");
+    // Packets that wait for an answer would come out late: one at a time does.
+    router.router.sysctl("net/ipv4/neigh/right/unres_qlen_bytes", "0").unwrap();
+    router.ip("route change 10.9.0.0/16 dev right");
+    // Nobody answers for it.
+    router.await_pass(router.flow(), "pass_neighbour");
+    router
+        .during("ip neigh add, on the link", || {
+            router.ip("neigh replace 10.9.0.1 lladdr 02:00:00:00:02:02 dev right");
+        })
+        .moves(Exit::Nowhere, Exit::Server);
+    router.await_forwarding(router.flow());
+    let account = router.during("ip neigh replace, on the link", || {
+        let address = readable(NEW_ADDRESS);
+        router.ip(&format!("neigh replace 10.9.0.1 lladdr {address} dev right"));
+    });
+    account.moves(Exit::Server, Exit::ServerAnew).without_loss();
+    router
+        .during("ip neigh del, on the link", || {
+            router.ip("neigh del 10.9.0.1 dev right");
+        })
+        .moves(Exit::ServerAnew, Exit::Nowhere);
+    router.await_pass(router.flow(), "pass_neighbour");
 }

@@ -126,7 +126,7 @@ impl Router {
         wait_until(&what, PATIENCE, || {
             let before = self.outcomes();
             for _ in 0..COUNT {
-                sender.send(&self.frame(flow, 0)).unwrap();
+                sender.send(&self.frame(flow, UNNUMBERED)).unwrap();
             }
             // They are through when their number has been counted, however they ended.
             wait_until("the packets to be counted", PATIENCE, || {
@@ -203,6 +203,9 @@ pub fn attached_programs(namespace: &Namespace) -> Vec<String> {
     let attached = links.as_array().unwrap().iter().filter(|link| !link["xdp"].is_null());
     attached.map(|link| link["ifname"].as_str().unwrap().to_owned()).collect()
 }
+
+/// The number of frames that are no part of a stream.
+pub const UNNUMBERED: u32 = u32::MAX;
 
 /// Source and destination port of the frames.
 pub const PORTS: (u16, u16) = (4000, 4001);

@@ -9,7 +9,7 @@ use std::{
 
 use route_cache_lab::{Host, Ipv4View, RawSocket, link::Mac, wait_until};
 
-use crate::router::{Flow, PATIENCE, PORTS, Router};
+use crate::router::{Flow, PATIENCE, PORTS, Router, UNNUMBERED};
 
 /// Packets sent later than this after a change follow the kernel.
 pub const BOUND: Duration = Duration::from_millis(100);
@@ -145,7 +145,7 @@ fn numbered(frame: &[u8]) -> Option<(u32, Mac)> {
     let view = Ipv4View::of(frame)?;
     let bytes = view.transport().get(8..12)?;
     let number = u32::from_be_bytes(bytes.try_into().ok()?);
-    (view.ports() == Some(PORTS)).then(|| (number, view.destination_mac()))
+    (view.ports() == Some(PORTS) && number != UNNUMBERED).then(|| (number, view.destination_mac()))
 }
 
 impl Account {
