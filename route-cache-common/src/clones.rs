@@ -63,11 +63,34 @@ pub enum Tally {
     CloneReplaced,
     /// The table was full, or the kernel had no memory: the packet was forwarded, its clone refused.
     CloneRefused,
+    /// The first packet to a destination while many are new: it was forwarded, and the second one will make the clone.
+    CloneDeferred,
 }
 
 impl Tally {
     /// How many tallies there are.
-    pub const COUNT: u32 = 3;
+    pub const COUNT: u32 = 4;
+}
+
+/// Whom a CPU admits to its clone table.
+///
+/// Destinations that are seen once must not push out those in use: a flood of them is how route caches died. So no more
+/// than a budget of clones a window is made for a first packet; beyond it, a destination is cloned by its second packet
+/// within a window.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// Jiffies at which the present window began.
+    pub window_start: u64,
+    /// Clones made for first packets in this window.
+    pub admitted: u64,
+}
+
+impl Admission {
+    /// First-packet clones a CPU makes in one window.
+    pub const BUDGET: u64 = 1024;
+    /// Destinations remembered as seen once, per CPU; a power of two.
+    pub const SEEN: u32 = 16_384;
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ pub struct Config {
     /// Raised after every change of routes; flow entries of another epoch are void. (The flow tier's.)
     pub flow_epoch: u64,
     /// A packet in this many is logged by the traced program.
-    pub trace_every: u64,
+    pub trace_every: u32,
+    /// Jiffies of an admission window, see [`crate::clones::Admission`]. Set once, with the half word above.
+    pub window: u32,
     /// Bloom filter over the host's own addresses, see [`Config::local_filter_bit`].
     pub local_filter: [u64; 4],
 }
@@ -23,6 +25,10 @@ impl Config {
     pub const ACCELERATE4: u64 = 1;
     /// There are local routes that are not single addresses of the host: look every source up in the routes.
     pub const CHECK_SOURCE: u64 = 2;
+    /// Every first packet makes a clone.
+    pub const CLONE_ON_FIRST: u64 = 4;
+    /// No first packet makes a clone, whatever the budget.
+    pub const CLONE_ON_SECOND: u64 = 8;
 
     /// Position of an address in the filter: word and bit. If the bit is clear, the address is not the host's.
     #[must_use]

@@ -55,6 +55,10 @@ pub mod maps {
     pub const OUTCOMES: &str = "OUTCOMES";
     /// `PERCPU_ARRAY` of counters by [`crate::Tally`].
     pub const TALLIES: &str = "TALLIES";
+    /// `PERCPU_ARRAY` of one [`crate::clones::Admission`].
+    pub const ADMISSION: &str = "ADMISSION";
+    /// `PERCPU_ARRAY` of destinations seen once.
+    pub const SEEN4: &str = "SEEN4";
     /// `ARRAY` of one [`crate::config::ClockReading`].
     pub const CLOCK: &str = "CLOCK";
 }

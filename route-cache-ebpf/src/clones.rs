@@ -5,6 +5,7 @@ use route_cache_common::{
 };
 
 use crate::{
+    admission,
     maps::{self, CloneRef},
     next_hop,
 };
@@ -49,12 +50,17 @@ pub fn find(destination: Address4) -> Option<Result<Way, Outcome>> {
 
 /// Counts the packet on its clone, or clones the route it was found in.
 ///
-/// A table that is full refuses the clone and nothing else: the packet is on its way.
+/// A table that is full, or a destination that is not admitted yet, costs the clone and nothing else: the packet is on
+/// its way.
 #[inline(always)]
 pub fn record(way: &Way, now: u64, bytes: u64) -> Outcome {
     if let Some(clone) = &way.clone {
         clone.touch(now, bytes);
         return Outcome::ForwardedClone;
+    }
+    if !maps::config().is_some_and(|config| admission::admits(config, way.destination, now)) {
+        maps::tally(Tally::CloneDeferred);
+        return Outcome::ForwardedRoute;
     }
     let made = maps::insert_clone(way.destination, Clone4::new(way.route, now, bytes));
     maps::tally(match made {

@@ -52,7 +52,7 @@ pub fn cpu() -> u32 {
 
 /// True once in `n` times on average; never if `n` is 0.
 #[inline(always)]
-pub fn one_in(n: u64) -> bool {
+pub fn one_in(n: u32) -> bool {
     // SAFETY: a helper without arguments.
-    n != 0 && u64::from(unsafe { helpers::generated::bpf_get_prandom_u32() }) % n == 0
+    n != 0 && unsafe { helpers::generated::bpf_get_prandom_u32() }.is_multiple_of(n)
 }

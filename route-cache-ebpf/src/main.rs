@@ -21,6 +21,7 @@
     reason = "the xdp macro decides how a program takes its context"
 )]
 
+mod admission;
 mod admit;
 mod clones;
 mod freshness;

@@ -5,7 +5,7 @@
 //! | `CONFIG`, `PORTS`, `LOCAL_ADDRESSES`, `ROUTES4`, `GENERATIONS`, `NEXT_HOPS`, `NEIGHBOURS4`, `EGRESS` | the agent |
 //! | `CLONES4` | the program inserts and counts, the agent deletes |
 //! | `NEXT_HOPS_TOUCHED` | the program sets, the agent clears |
-//! | `OUTCOMES`, `TALLIES`, `CLOCK` | the program |
+//! | `OUTCOMES`, `TALLIES`, `ADMISSION`, `SEEN4`, `CLOCK` | the program |
 //!
 //! The sizes here are placeholders where the agent sets them at load.
 
@@ -19,7 +19,7 @@ use aya_ebpf::{
 use route_cache_common::{
     Action, Address4, Clone4, Config, HOST_PREFIX_LEN4, MAX_IFINDEX, NextHop, NextHopId, Outcome,
     Port, Route, Tally,
-    clones::CloneWords,
+    clones::{Admission, CloneWords},
     config::ClockReading,
     next_hop::{NeighbourKey4, NextHopVersion},
     outcome::OutcomeCount,
@@ -54,6 +54,10 @@ static EGRESS: DevMap<{ MAX_IFINDEX as usize }> = DevMap::new();
 static OUTCOMES: PerCpuArray<OutcomeCount, { Outcome::COUNT as usize }> = PerCpuArray::new();
 #[btf_map]
 static TALLIES: PerCpuArray<u64, { Tally::COUNT as usize }> = PerCpuArray::new();
+#[btf_map]
+static ADMISSION: PerCpuArray<Admission, 1> = PerCpuArray::new();
+#[btf_map]
+static SEEN4: PerCpuArray<u64, { Admission::SEEN as usize }> = PerCpuArray::new();
 #[btf_map]
 static CLOCK: Array<ClockReading, 1> = Array::new();
 
@@ -147,6 +151,20 @@ pub fn insert_clone(destination: Address4, clone: Clone4) -> Result<Inserted, i3
         return Ok(Inserted::New);
     }
     table.insert(destination, words, u64::from(BPF_EXIST)).map(|()| Inserted::Replaced)
+}
+
+/// This CPU's admission, to be changed.
+#[inline(always)]
+pub fn admission() -> Option<&'static mut Admission> {
+    // SAFETY: a checked element pointer of this CPU's own copy; nothing else runs on this CPU until this run ends.
+    ADMISSION.get_ptr_mut(0).map(|admission| unsafe { &mut *admission })
+}
+
+/// Where this CPU remembers that a destination with this hash was seen, to be changed.
+#[inline(always)]
+pub fn seen(hash: u32) -> Option<&'static mut u64> {
+    // SAFETY: as above.
+    SEEN4.get_ptr_mut(hash & (Admission::SEEN - 1)).map(|seen| unsafe { &mut *seen })
 }
 
 /// A next hop that the agent may be writing to at this moment.

@@ -48,10 +48,11 @@ impl View {
         let shared = &*self.shared;
         let created = shared.counters.tally(Tally::CloneCreated)?;
         let refused = shared.counters.tally(Tally::CloneRefused)?;
+        let deferred = shared.counters.tally(Tally::CloneDeferred)?;
         let tables = shared.clones.iter().zip(&shared.sweepers);
         Ok(tables
-            .zip(created.into_iter().zip(refused))
-            .map(|((table, sweeper), (created, refused))| CloneTable {
+            .zip(created.into_iter().zip(refused.into_iter().zip(deferred)))
+            .map(|((table, sweeper), (created, (refused, deferred)))| CloneTable {
                 family: FAMILY.into(),
                 cpu: table.cpu,
                 live: created.saturating_sub(table.removed()),
@@ -61,6 +62,7 @@ impl View {
                     .map(|reason| (reason.name().into(), sweeper.expired(reason)))
                     .into(),
                 refused,
+                deferred,
             })
             .collect())
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use route_cache_common::{Config, next_hop::NextHopVersion};
+use route_cache_common::{Config, Tally, next_hop::NextHopVersion};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
@@ -45,6 +45,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// Batches taken in before a promise; if there is more, the promise waits for the next tick.
 const CATCH_UP: u32 = 64;
 
+/// How long a destination that was seen once is remembered.
+const ADMISSION_WINDOW: Duration = Duration::from_secs(1);
+
 /// Netlink receive buffer: 100,000 route changes take about 80 MB of it.
 const RECEIVE_BUFFER: usize = 128 << 20;
 
@@ -56,6 +59,8 @@ pub(super) struct EventLoop {
     writer: Writer,
     clock_reader: ClockReader,
     config: Config,
+    /// [`Config::CLONE_ON_SECOND`], or nothing.
+    admission: u64,
     monitor: Monitor,
     /// For questions about single neighbours.
     dumper: Dumper,
@@ -83,8 +88,9 @@ impl EventLoop {
         }
         let limits =
             Limits { routes: sizes.routes, hops: sizes.hops, bypass: options.bypass_netfilter };
-        let config =
-            Config { trace_every: options.trace_packets.unwrap_or(0).into(), ..Config::default() };
+        let window = u32::try_from(clock.seconds(ADMISSION_WINDOW.as_secs())).unwrap_or(u32::MAX);
+        let trace_every = options.trace_packets.unwrap_or(0);
+        let config = Config { trace_every, window, ..Config::default() };
         let state = State {
             fib: Fib::new(limits),
             attachments: Attachments::new(forwarder(traced), options.xdp_mode),
@@ -107,6 +113,7 @@ impl EventLoop {
             writer,
             clock_reader,
             config,
+            admission: 0,
             monitor,
             dumper: Dumper::open().context("cannot open a netlink socket")?,
             resync: Resync::default(),
@@ -187,6 +194,7 @@ impl EventLoop {
             );
         }
         self.confirm_stale();
+        self.steer_admission();
         if self.interlocks.is_none() {
             let (shared, bypass) = (Arc::clone(&self.shared), self.shared.options.bypass_netfilter);
             self.interlocks = Some(tokio::task::spawn_blocking(move || {
@@ -362,7 +370,8 @@ impl EventLoop {
     }
 
     fn install(&mut self, state: &mut State) -> Result<()> {
-        let plan = state.fib.plan();
+        let mut plan = state.fib.plan();
+        plan.flags |= self.admission;
         // The program stops at once where the plan says so; where the plan lets it go on, that is written last.
         if plan.flags & Config::ACCELERATE4 == 0 && self.config.flags & Config::ACCELERATE4 != 0 {
             self.config.flags = plan.flags;
@@ -377,6 +386,30 @@ impl EventLoop {
             self.shared.sweepers.iter().for_each(Sweeper::call);
         }
         Ok(())
+    }
+
+    /// With a table more than half full, only destinations that are seen twice get a clone; with all below three
+    /// eighths, the budget of first packets is back.
+    fn steer_admission(&mut self) {
+        let Ok(created) = self.shared.counters.tally(Tally::CloneCreated) else {
+            return;
+        };
+        let fullest = self.shared.clones.iter().zip(created).map(|(table, created)| {
+            created.saturating_sub(table.removed()) * 8 / u64::from(table.capacity)
+        });
+        let admission = match fullest.max() {
+            Some(4..) => Config::CLONE_ON_SECOND,
+            Some(3) => self.admission,
+            Some(..=2) | None => 0,
+        };
+        if admission == self.admission {
+            return;
+        }
+        self.admission = admission;
+        self.config.flags = self.config.flags & !Config::CLONE_ON_SECOND | admission;
+        if let Err(error) = self.writer.write_config(&self.config) {
+            tracing::warn!("cannot change whom the clone tables admit: {error:#}");
+        }
     }
 
     /// Has the kernel confirm the stale next hops that carried packets, as a packet of its own would (row 32).

@@ -70,7 +70,7 @@ fn outcome_table(status: &Status) -> Table<4> {
     table
 }
 
-fn clone_table(status: &Status) -> Table<7> {
+fn clone_table(status: &Status) -> Table<8> {
     let mut table = Table::new([
         ("CLONES", Left),
         ("CPU", Right),
@@ -79,6 +79,7 @@ fn clone_table(status: &Status) -> Table<7> {
         ("CREATED", Right),
         ("EXPIRED", Right),
         ("REFUSED", Right),
+        ("DEFERRED", Right),
     ]);
     for clones in &status.clones {
         table.row([
@@ -89,6 +90,7 @@ fn clone_table(status: &Status) -> Table<7> {
             clones.created.to_string(),
             clones.expired.values().sum::<u64>().to_string(),
             clones.refused.to_string(),
+            clones.deferred.to_string(),
         ]);
     }
     table

@@ -52,6 +52,7 @@ impl Source for Fake {
             created: 4,
             expired: counts(&[("timeout", 2), ("route", 1)]),
             refused: 0,
+            deferred: 0,
         };
         let mut outcomes: BTreeMap<_, _> =
             Outcome::ALL.iter().map(|o| (o.name().to_owned(), Count::default())).collect();

@@ -99,6 +99,8 @@ pub(crate) struct CloneTable {
     pub(crate) expired: BTreeMap<String, u64>,
     /// Clones not made because the table was full.
     pub(crate) refused: u64,
+    /// First packets that made no clone because many destinations were new.
+    pub(crate) deferred: u64,
 }
 
 /// One clone.

@@ -14,7 +14,7 @@ use super::{
     message::{Event, Ifindex},
     slots::Slots,
     tables::{Cause, NeighbourKey, Tables, Touched},
-    verdict::{Against, HopKey, Verdict, Way},
+    verdict::{Against, HopKey, Verdict},
 };
 
 /// A route as it was last written.
@@ -154,6 +154,12 @@ impl Fib {
             Event::NextHopObjectGone(id) => Some(self.tables.way_of_object(*id)),
             _ => None,
         };
+        let was_local_net = match &event {
+            Event::Route { route, .. } | Event::RouteGone(route) => {
+                self.tables.local_nets.contains(&route.prefix)
+            }
+            _ => false,
+        };
         let (touched, cause) = self.tables.apply(event);
         match touched {
             Touched::Nothing | Touched::Rules => {}
@@ -162,7 +168,7 @@ impl Fib {
             }
             Touched::AllInterfaces => self.dirty.interfaces.extend(self.tables.links.keys()),
             Touched::Address(_) => self.dirty.locals = true,
-            Touched::Prefix(prefix) => self.touch_prefix(prefix),
+            Touched::Prefix(prefix) => self.touch_prefix(prefix, was_local_net),
             Touched::Neighbour(key) => self.touch_neighbour(key),
             Touched::Object(id) => {
                 self.dirty.hops.insert(HopKey::Object(id));
@@ -175,14 +181,13 @@ impl Fib {
         cause
     }
 
-    fn touch_prefix(&mut self, prefix: Ipv4Net) {
+    fn touch_prefix(&mut self, prefix: Ipv4Net, was_local_net: bool) {
         self.dirty.prefixes.insert(prefix);
         // Rare tables whose meaning depends on what covers them, see `Tables::verdict`.
         self.dirty
             .prefixes
             .extend(self.tables.default_nets.iter().filter(|net| prefix.contains(*net)));
-        let is_net = prefix.prefix_len() < prefix.max_prefix_len();
-        if is_net && (self.tables.local_nets.contains(&prefix) || self.was_local(&prefix)) {
+        if self.tables.local_nets.contains(&prefix) != was_local_net {
             let inside = self.tables.routes.range(prefix..).map(|(net, _)| *net);
             self.dirty.prefixes.extend(
                 inside
@@ -190,11 +195,6 @@ impl Fib {
                     .filter(|net| prefix.contains(net)),
             );
         }
-    }
-
-    fn was_local(&self, prefix: &Ipv4Net) -> bool {
-        let way = self.installed.get(prefix).map(|installed| installed.verdict.way);
-        matches!(way, Some(Way::Pass(Outcome::PassLocal | Outcome::PassBroadcast, _)))
     }
 
     fn touch_neighbour(&mut self, key: NeighbourKey) {

@@ -266,7 +266,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn begin() -> Fib {
-    let mut fib = Fib::new(Limits { routes: 64, hops: 8, bypass: false });
+    // Six neighbours and three objects: indexes are used again.
+    let mut fib = Fib::new(Limits { routes: 64, hops: 9, bypass: false });
     fib.replace(Tables::default());
     for ifindex in [2, 3] {
         fib.apply(Event::Link(link(ifindex, UP, 0)));

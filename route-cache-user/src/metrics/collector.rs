@@ -83,20 +83,22 @@ impl Collector for Snapshot {
 }
 
 fn collect_clones(status: &Status, samples: &mut Samples) {
-    let mut refused = BTreeMap::<&str, u64>::new();
+    let mut refused = BTreeMap::<(&str, &str), u64>::new();
     let mut expired = BTreeMap::<(&str, &str), u64>::new();
     for table in &status.clones {
         let cpu = table.cpu.to_string();
         samples.add(&of::CLONES, [&table.family, &cpu], table.live as f64);
         samples.add(&of::CLONE_CAPACITY, [&table.family, &cpu], table.capacity as f64);
         samples.add(&of::CLONES_CREATED, [&table.family, &cpu], table.created as f64);
-        *refused.entry(&table.family).or_default() += table.refused;
+        for (reason, count) in [("full", table.refused), ("first_packet", table.deferred)] {
+            *refused.entry((&table.family, reason)).or_default() += count;
+        }
         for (reason, &count) in &table.expired {
             *expired.entry((&table.family, reason)).or_default() += count;
         }
     }
-    for (family, count) in refused {
-        samples.add(&of::CLONE_REFUSALS, [family, "full"], count as f64);
+    for ((family, reason), count) in refused {
+        samples.add(&of::CLONE_REFUSALS, [family, reason], count as f64);
     }
     for ((family, reason), count) in expired {
         samples.add(&of::CLONES_EXPIRED, [family, reason], count as f64);

@@ -1,6 +1,6 @@
 //! Clones: made on first use, counted on, void when their route changes.
 
-use route_cache_common::{Action, Clone4, Outcome, Route, Tally};
+use route_cache_common::{Action, Clone4, Config, Outcome, Route, Tally, clones::Admission};
 
 use super::{
     super::Sizes,
@@ -94,6 +94,42 @@ fn a_full_table_refuses_the_clone_and_forwards_the_packet() {
         assert_eq!(table.expect("it was made").delete(&[[10, 2, 0, 2]]).expect("it goes"), 1);
         bench.forwards(&Frame::to([10, 2, 0, 9]), Outcome::ForwardedRoute);
         bench.forwards(&Frame::to([10, 2, 0, 9]), Outcome::ForwardedClone);
+    });
+}
+
+#[test]
+fn destinations_seen_once_in_a_flood_are_forwarded_and_do_not_push_out_those_in_use() {
+    let sizes = Sizes { clones_per_cpu: 4096, ..SMALL };
+    on_bench(sizes, |bench| {
+        bench.add_default_route();
+        // A window that does not end while this runs.
+        bench.configure(|config| config.window = u32::MAX);
+        let address = |n: u64| [10, 2, (n >> 8) as u8, n as u8];
+        for n in 0..Admission::BUDGET + 500 {
+            bench.forwards(&Frame::to(address(n)), Outcome::ForwardedRoute);
+        }
+        assert_eq!(tally(bench, Tally::CloneCreated), Admission::BUDGET);
+        assert_eq!(tally(bench, Tally::CloneDeferred), 500);
+        bench.forwards(&Frame::to(address(7)), Outcome::ForwardedClone);
+        // The second packet makes the clone.
+        let late = address(Admission::BUDGET + 499);
+        bench.forwards(&Frame::to(late), Outcome::ForwardedRoute);
+        bench.forwards(&Frame::to(late), Outcome::ForwardedClone);
+        assert_eq!(tally(bench, Tally::CloneCreated), Admission::BUDGET + 1);
+    });
+}
+
+#[test]
+fn the_agent_decides_whether_first_packets_make_clones() {
+    on_bench(SMALL, |bench| {
+        bench.add_default_route();
+        bench.configure(|config| {
+            config.window = u32::MAX;
+            config.flags |= Config::CLONE_ON_SECOND;
+        });
+        for how in [Outcome::ForwardedRoute, Outcome::ForwardedRoute, Outcome::ForwardedClone] {
+            bench.forwards(&Frame::to([10, 2, 0, 1]), how);
+        }
     });
 }
 
