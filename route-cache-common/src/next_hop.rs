@@ -13,8 +13,10 @@ pub struct NextHopId(pub u32);
 impl NextHopId {
     /// Bits of the index.
     pub const INDEX_BITS: u32 = 20;
-    /// One more than the largest serial; serials wrap.
-    pub const SERIALS: u32 = 1 << (32 - Self::INDEX_BITS);
+    /// One more than the largest serial; serials wrap. One less than fits, so that no id is [`NextHopId::NONE`].
+    pub const SERIALS: u32 = (1 << (32 - Self::INDEX_BITS)) - 1;
+    /// Nobody's: stands in an element that has no holder.
+    pub const NONE: Self = Self(u32::MAX);
 
     /// Joins index and serial.
     #[must_use]
@@ -40,7 +42,7 @@ impl NextHopId {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NextHopVersion {
-    /// The id this version belongs to. A reader with another id passes the packet.
+    /// The id this version belongs to. A reader with another id holds something older than the tables.
     pub id: u32,
     /// Egress interface index; also its key in the device map.
     pub ifindex: u32,

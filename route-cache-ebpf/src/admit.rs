@@ -107,9 +107,13 @@ fn carries_a_tunnel(port: u16) -> bool {
     matches!(port, 4789 | 8472 | 6081 | 6080 | 5555)
 }
 
-/// Rows 8 to 10: no packet larger than the MTU of the route or of the interface.
+/// Rows 8 to 10 and 42: no packet larger than the MTU of the route or of the interface, and none back to where it came
+/// from, which the kernel may answer with an ICMP redirect.
 #[inline(always)]
-pub fn size(datagram: &Datagram<'_>, way: &Way) -> Result<(), Outcome> {
+pub fn way(datagram: &Datagram<'_>, way: &Way, ingress: u32) -> Result<(), Outcome> {
+    if way.next_hop.ifindex == ingress {
+        return Err(Outcome::PassSameInterface);
+    }
     let len = u32::from(datagram.ip.total_len());
     let route_mtu = way.route_mtu();
     if len > way.next_hop.mtu || (route_mtu != 0 && len > u32::from(route_mtu)) {

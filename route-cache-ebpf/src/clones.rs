@@ -4,7 +4,10 @@ use route_cache_common::{
     Address4, Clone4, NextHopId, Outcome, Route, Tally, next_hop::NextHopVersion, route::RouteWords,
 };
 
-use crate::maps::{self, CloneRef};
+use crate::{
+    maps::{self, CloneRef},
+    next_hop,
+};
 
 /// The way a packet will go: where it was found, and what it found there.
 pub struct Way {
@@ -14,25 +17,11 @@ pub struct Way {
     pub route: RouteWords,
     /// The clone it was found in, or `None` if it was found in the routes.
     pub clone: Option<CloneRef>,
-    /// The version of the next hop to use; set by its step.
+    /// The version of the next hop to use.
     pub next_hop: NextHopVersion,
-    /// Bytes to cut off the end of the frame.
-    pub padding: usize,
 }
 
 impl Way {
-    /// A way that still lacks its next hop.
-    #[inline(always)]
-    pub fn new(destination: Address4, route: RouteWords, clone: Option<CloneRef>) -> Self {
-        Self { destination, route, clone, next_hop: NextHopVersion::default(), padding: 0 }
-    }
-
-    /// Id of the next hop.
-    #[inline(always)]
-    pub fn next_hop_id(&self) -> NextHopId {
-        NextHopId(self.route[0])
-    }
-
     /// The route's own MTU, or 0.
     #[inline(always)]
     pub fn route_mtu(&self) -> u16 {
@@ -40,12 +29,22 @@ impl Way {
     }
 }
 
-/// The clone of this destination, if it has one that is still valid.
+/// The way of this destination's clone; nothing if it has none that is still valid.
+///
+/// A clone is valid while its slot has its generation and its next hop has its id. A neighbour that was forgotten and
+/// found again has a new id; the route, and with it the generation, may have stayed the same.
 #[inline(always)]
-pub fn find(destination: Address4) -> Option<Way> {
+pub fn find(destination: Address4) -> Option<Result<Way, Outcome>> {
     let clone = maps::clone(destination)?;
     let route = clone.route();
-    maps::is_current(route).then(|| Way::new(destination, route, Some(clone)))
+    if !maps::is_current(route) {
+        return None;
+    }
+    match next_hop::take(NextHopId(route[0])) {
+        Ok(next_hop) => Some(Ok(Way { destination, route, clone: Some(clone), next_hop })),
+        Err(Outcome::PassRace) => None,
+        Err(pass) => Some(Err(pass)),
+    }
 }
 
 /// Counts the packet on its clone, or clones the route it was found in.

@@ -80,16 +80,16 @@ fn run(ctx: &XdpContext) -> Outcome {
     let bytes = packet.len() as u64;
     let now = kernel::jiffies();
     let outcome = match decide(kernel::ingress(ctx), &packet, now) {
-        Ok(way) => send(ctx, packet, &way, now),
+        Ok((way, padding)) => send(ctx, packet, &way, padding, now),
         Err(pass) => pass,
     };
     maps::count(outcome, bytes);
     outcome
 }
 
-/// The steps that only look. `Err` is the reason to leave the packet to the kernel.
+/// The steps that only look: the way the packet goes, and how much padding it carries. `Err` is the reason to leave the packet to the kernel.
 #[inline(always)]
-fn decide(ingress: u32, packet: &Packet, now: u64) -> Result<Way, Outcome> {
+fn decide(ingress: u32, packet: &Packet, now: u64) -> Result<(Way, usize), Outcome> {
     let config = freshness::check(maps::config(), now)?;
     let port = admit::port(maps::port(ingress))?;
     let datagram = parse::ipv4(packet)?;
@@ -99,23 +99,22 @@ fn decide(ingress: u32, packet: &Packet, now: u64) -> Result<Way, Outcome> {
     if port.flags & route_cache_common::Port::PARTIAL_CHECKSUMS != 0 {
         admit::complete_checksum(packet, &datagram)?;
     }
-    let mut way = match clones::find(datagram.ip.destination()) {
-        Some(way) => way,
-        None => route::find(datagram.ip.destination())?,
+    let destination = datagram.ip.destination();
+    let way = match clones::find(destination) {
+        Some(found) => found?,
+        None => route::find(destination)?,
     };
-    way.padding = datagram.padding;
-    next_hop::take(&mut way, ingress)?;
-    admit::size(&datagram, &way)?;
-    Ok(way)
+    admit::way(&datagram, &way, ingress)?;
+    Ok((way, datagram.padding))
 }
 
 /// The steps that act. A redirect can be refused, so it is asked for first; from then on nothing can fail.
 #[inline(always)]
-fn send(ctx: &XdpContext, packet: Packet, way: &Way, now: u64) -> Outcome {
+fn send(ctx: &XdpContext, packet: Packet, way: &Way, padding: usize, now: u64) -> Outcome {
     if let Err(pass) = redirect::to(way.next_hop.ifindex) {
         return pass;
     }
-    let packet = match redirect::trim(ctx, packet, way.padding) {
+    let packet = match redirect::trim(ctx, packet, padding) {
         Ok(packet) => packet,
         Err(pass) => return pass,
     };

@@ -1,32 +1,28 @@
 //! Step: the next hop by its id.
 
-use route_cache_common::{NextHop, Outcome, next_hop::NextHopVersion};
+use route_cache_common::{NextHop, NextHopId, Outcome, next_hop::NextHopVersion};
 
-use crate::{clones::Way, maps};
+use crate::maps;
 
-/// Takes a consistent copy of the next hop, and checks that it can be used by a packet from `ingress`.
+/// A consistent copy of the next hop with this id, if frames may be sent to it.
+///
+/// `PassRace` says that the id is not current: what led here is older than the tables.
 #[inline(always)]
-pub fn take(way: &mut Way, ingress: u32) -> Result<(), Outcome> {
-    let id = way.next_hop_id();
+pub fn take(id: NextHopId) -> Result<NextHopVersion, Outcome> {
     let Some(hop) = maps::next_hop(id) else {
-        return Err(Outcome::PassNeighbour);
+        return Err(Outcome::PassRace);
     };
     let version = copy(hop)?;
     if version.id != id.0 {
-        // The index has another holder: what led here is older than the tables.
         return Err(Outcome::PassRace);
     }
     if version.flags & NextHopVersion::USABLE == 0 {
         return Err(Outcome::from_code(version.pass as u8).unwrap_or(Outcome::PassNeighbour));
     }
-    if version.ifindex == ingress {
-        return Err(Outcome::PassSameInterface);
-    }
     if version.flags & NextHopVersion::STALE != 0 {
         maps::mark_touched(id);
     }
-    way.next_hop = version;
-    Ok(())
+    Ok(version)
 }
 
 /// See [`NextHop`] for the protocol between writer and reader.

@@ -2,7 +2,7 @@
 
 use route_cache_common::{Action, Address4, NextHopId, Outcome, Route};
 
-use crate::{clones::Way, maps};
+use crate::{clones::Way, maps, next_hop};
 
 /// Longest match in this CPU's trie. A destination on the link is its own next hop.
 #[inline(always)]
@@ -18,5 +18,6 @@ pub fn find(destination: Address4) -> Result<Way, Outcome> {
             None => return Err(Outcome::PassNeighbour),
         },
     };
-    Ok(Way::new(destination, Route::resolved(words, id), None))
+    let next_hop = next_hop::take(id)?;
+    Ok(Way { destination, route: Route::resolved(words, id), clone: None, next_hop })
 }

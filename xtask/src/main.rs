@@ -1,2 +1,63 @@
-//! placeholder
-fn main() {}
+//! What cargo cannot do: the BPF toolchain, the BPF object, running as root, all rings of tests.
+
+mod agent;
+mod bpf;
+mod invoke;
+mod lints;
+mod privilege;
+mod run;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and tests Route Cache.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make everything ready that building and testing needs, and say what was done.
+    Setup,
+    /// Build the agent with the BPF object in it: target/release/route-cache.
+    Build,
+    /// Build, then run the agent as root with ARGS; with no interface among them, run the lab.
+    Run(run::Arguments),
+    /// Formatting, lints and every ring of tests, as root where needed.
+    Test(test::Arguments),
+    /// The lab alone, as root, with an agent that is built.
+    #[command(hide = true)]
+    Lab(run::LabTask),
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup => setup::everything().map(|()| ExitCode::SUCCESS),
+        Task::Build => {
+            let agent = agent::build()?;
+            eprintln!("built {}", agent.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Run(arguments) => run::run(arguments),
+        Task::Test(arguments) => test::test(&arguments),
+        Task::Lab(lab) => run::lab(&lab),
+    }
+}

@@ -25,7 +25,7 @@ pub(crate) struct AgentOptions {
     #[arg(long, value_name = "NAME|PATH", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) netns: Option<String>,
 
-    /// XDP in the driver (native) or in the stack (skb)
+    /// XDP in the driver: native; in the stack: skb
     #[arg(long, value_name = "MODE", hide_possible_values = true)]
     #[arg(default_value = "native")]
     pub(crate) xdp_mode: XdpMode,

@@ -29,6 +29,11 @@ impl Wanted {
         self.0.iter().any(|pattern| pattern.matches(name))
     }
 
+    /// Whether an interface is wanted by its very name, not by a glob.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        self.0.iter().any(|pattern| !is_glob(pattern) && pattern.matches(name))
+    }
+
     /// Refuses a start that would do nothing, or not what was meant.
     ///
     /// # Errors
@@ -36,7 +41,6 @@ impl Wanted {
     /// Names the interface that does not exist, and those that do.
     pub(crate) fn check<'a>(&self, existing: impl Iterator<Item = &'a str>) -> Result<()> {
         let existing: Vec<_> = existing.collect();
-        let is_glob = |pattern: &Pattern| pattern.as_str().contains(['*', '?', '[']);
         let found = |pattern: &Pattern| existing.iter().any(|name| pattern.matches(name));
         let there_are = || format!("the interfaces here are: {}", existing.join(", "));
         if let Some(missing) = self.0.iter().find(|pattern| !is_glob(pattern) && !found(pattern)) {
@@ -53,6 +57,10 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+fn is_glob(pattern: &Pattern) -> bool {
+    pattern.as_str().contains(['*', '?', '['])
 }
 
 /// The interfaces the forwarder is attached to.

@@ -17,8 +17,8 @@ use aya::{
 use nix::time::{ClockId, clock_gettime};
 use route_cache_common::{config::ClockReading, programs};
 
-/// HZ values a kernel can be configured with (kernel/Kconfig.hz, and those of single architectures).
-const HZ_VALUES: [u64; 10] = [24, 48, 100, 128, 200, 250, 256, 300, 1000, 1024];
+/// HZ values a kernel for x86 or arm64 can be configured with (kernel/Kconfig.hz).
+const HZ_VALUES: [u64; 4] = [100, 250, 300, 1000];
 
 /// Long enough that a jiffy more or less at either end does not lead to the wrong HZ.
 const CALIBRATION: Duration = Duration::from_millis(300);

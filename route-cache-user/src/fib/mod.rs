@@ -7,16 +7,19 @@
 //! - [`message`]: what the kernel says; [`netlink`]: how it is heard; [`interlock`]: what it does not say and has to be
 //!   asked for.
 //! - [`dump`]: whole dumps; [`tables`]: what was said so far; [`verdict`]: what may be done about it, and why not.
-//! - [`slots`], [`hops`]: what was handed out in the data plane; [`plan`]: what is to be written there; [`install`]:
-//!   writing it, in the order that keeps old answers from looking new.
+//! - [`mirror`]: both, and what has changed; [`slots`], [`hops`]: what was handed out in the data plane.
+//! - [`plan`]: what is to be written there; [`install`]: writing it, in the order that keeps old answers from looking new.
 
 pub(crate) mod dump;
 pub(crate) mod hops;
 pub(crate) mod install;
 pub(crate) mod interlock;
 pub(crate) mod message;
+pub(crate) mod mirror;
 pub(crate) mod netlink;
 pub(crate) mod plan;
+#[cfg(test)]
+mod plan_test;
 pub(crate) mod slots;
 pub(crate) mod tables;
 pub(crate) mod verdict;

@@ -1,7 +1,7 @@
 //! The plan: what has to be written to the data plane so that it says what the tables say.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     net::Ipv4Addr,
 };
 
@@ -13,22 +13,10 @@ use route_cache_common::{
 };
 
 use super::{
-    hops::Hops,
-    interlock,
-    message::{Event, Ifindex, Neighbour},
-    slots::Slots,
-    tables::{Cause, NeighbourKey, Tables, Touched},
-    verdict::{Against, HopKey, Verdict, Way, ancestors},
+    message::{Ifindex, Neighbour},
+    mirror::{Fib, Installed},
+    verdict::{Against, HopKey, Way, ancestors},
 };
-
-/// A route as it was last written.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Installed {
-    /// The judgement it came from.
-    pub(crate) verdict: Verdict,
-    /// What stands in the trie.
-    pub(crate) words: RouteWords,
-}
 
 /// Writes to the data plane, each list in the order in which it must be done.
 #[derive(Debug, Default)]
@@ -69,229 +57,7 @@ impl Plan {
     }
 }
 
-/// Limits and consents given by the operator.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Most routes.
-    pub(crate) routes: u32,
-    /// Most next hops.
-    pub(crate) hops: u32,
-    /// `--bypass-netfilter`.
-    pub(crate) bypass: bool,
-}
-
-#[derive(Debug, Default)]
-struct Dirty {
-    prefixes: HashSet<Ipv4Net>,
-    hops: BTreeSet<HopKey>,
-    neighbours: BTreeSet<NeighbourKey>,
-    interfaces: BTreeSet<Ifindex>,
-    locals: bool,
-}
-
-/// The kernel's tables, and what of them is installed.
-#[derive(Debug)]
-pub(crate) struct Fib {
-    /// What the kernel has told.
-    pub(crate) tables: Tables,
-    /// Next hops with their ids.
-    pub(crate) hops: Hops,
-    /// Slots of routes.
-    pub(crate) slots: Slots,
-    /// Routes in the trie.
-    pub(crate) installed: HashMap<Ipv4Net, Installed>,
-    /// What stands against forwarding, found outside the tables.
-    pub(crate) interlocks: interlock::Found,
-    /// Why the tables are not to be used now, if they are not.
-    distrust: Option<Cause>,
-    /// Something did not fit.
-    full: Option<&'static str>,
-    attached: BTreeSet<Ifindex>,
-    ports: BTreeMap<Ifindex, u64>,
-    egress: BTreeSet<Ifindex>,
-    locals: HashSet<Ipv4Addr>,
-    custom_locals: HashSet<Ipv4Net>,
-    dirty: Dirty,
-    limits: Limits,
-}
-
 impl Fib {
-    /// Nothing known, nothing installed, nothing trusted.
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            tables: Tables::default(),
-            hops: Hops::new(limits.hops),
-            slots: Slots::new(limits.routes),
-            installed: HashMap::new(),
-            interlocks: interlock::Found::default(),
-            distrust: Some(Cause::Start),
-            full: None,
-            attached: BTreeSet::new(),
-            ports: BTreeMap::new(),
-            egress: BTreeSet::new(),
-            locals: HashSet::new(),
-            custom_locals: HashSet::new(),
-            dirty: Dirty::default(),
-            limits,
-        }
-    }
-
-    /// Why IPv4 stands aside; empty while it does not.
-    pub(crate) fn reasons(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        if let Some(cause) = self.distrust {
-            reasons.push(format!("the kernel's tables are being read ({})", cause.name()));
-        }
-        reasons.extend(self.full.map(str::to_owned));
-        reasons.extend(self.tables.against_rules());
-        reasons.extend(self.interlocks.everywhere.iter().cloned());
-        reasons
-    }
-
-    /// What stands against forwarding what an interface receives.
-    pub(crate) fn ingress(&self, ifindex: Ifindex) -> Vec<String> {
-        let mut reasons = self.tables.ingress(ifindex, self.limits.bypass);
-        reasons.extend(self.interlocks.by_interface.get(&ifindex).into_iter().flatten().cloned());
-        reasons
-    }
-
-    /// Whether frames may be redirected out of an interface.
-    pub(crate) fn egress(&self, ifindex: Ifindex) -> Result<(), Against> {
-        self.tables.egress(ifindex, self.limits.bypass)?;
-        match self.interlocks.by_interface.get(&ifindex).and_then(|reasons| reasons.first()) {
-            Some(reason) => Err(Against { outcome: Outcome::PassEgress, reason: reason.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    /// The program was attached to an interface, or let go of it.
-    pub(crate) fn set_attached(&mut self, ifindex: Ifindex, attached: bool) {
-        if attached {
-            self.attached.insert(ifindex);
-        } else {
-            self.attached.remove(&ifindex);
-        }
-        self.dirty.interfaces.insert(ifindex);
-    }
-
-    /// Takes in what polling found. Interfaces whose answer changed are judged again.
-    pub(crate) fn set_interlocks(&mut self, found: interlock::Found) {
-        let known = std::mem::replace(&mut self.interlocks, found);
-        for ifindex in known.by_interface.keys().chain(self.interlocks.by_interface.keys()) {
-            if known.by_interface.get(ifindex) != self.interlocks.by_interface.get(ifindex) {
-                self.dirty.interfaces.insert(*ifindex);
-            }
-        }
-    }
-
-    /// Stops using the tables until [`Fib::replace`].
-    pub(crate) fn distrust(&mut self, cause: Cause) {
-        self.distrust.get_or_insert(cause);
-    }
-
-    /// Takes in one event. A cause asks for a new dump.
-    pub(crate) fn apply(&mut self, event: Event) -> Option<Cause> {
-        let was_on_link = match &event {
-            Event::NextHopObject(object) => Some(self.tables.way_of_object(object.id)),
-            Event::NextHopObjectGone(id) => Some(self.tables.way_of_object(*id)),
-            _ => None,
-        };
-        let (touched, cause) = self.tables.apply(event);
-        match touched {
-            Touched::Nothing | Touched::Rules => {}
-            Touched::Interface(ifindex) => {
-                self.dirty.interfaces.insert(ifindex);
-            }
-            Touched::AllInterfaces => self.dirty.interfaces.extend(self.tables.links.keys()),
-            Touched::Address(_) => self.dirty.locals = true,
-            Touched::Prefix(prefix) => self.touch_prefix(prefix),
-            Touched::Neighbour(key) => self.touch_neighbour(key),
-            Touched::Object(id) => {
-                self.dirty.hops.insert(HopKey::Object(id));
-                if was_on_link != Some(self.tables.way_of_object(id)) {
-                    let users = self.tables.by_object.get(&id);
-                    self.dirty.prefixes.extend(users.into_iter().flatten());
-                }
-            }
-        }
-        cause
-    }
-
-    fn touch_prefix(&mut self, prefix: Ipv4Net) {
-        self.dirty.prefixes.insert(prefix);
-        // Rare tables whose meaning depends on what covers them, see `Tables::verdict`.
-        self.dirty
-            .prefixes
-            .extend(self.tables.default_nets.iter().filter(|net| prefix.contains(*net)));
-        let is_net = prefix.prefix_len() < prefix.max_prefix_len();
-        if is_net && (self.tables.local_nets.contains(&prefix) || self.was_local(&prefix)) {
-            let inside = self.tables.routes.range(prefix..).map(|(net, _)| *net);
-            self.dirty.prefixes.extend(
-                inside
-                    .take_while(|net| net.network() <= prefix.broadcast())
-                    .filter(|net| prefix.contains(net)),
-            );
-        }
-    }
-
-    fn was_local(&self, prefix: &Ipv4Net) -> bool {
-        let way = self.installed.get(prefix).map(|installed| installed.verdict.way);
-        matches!(way, Some(Way::Pass(Outcome::PassLocal | Outcome::PassBroadcast, _)))
-    }
-
-    fn touch_neighbour(&mut self, key: NeighbourKey) {
-        self.dirty.neighbours.insert(key);
-        let objects = self.tables.objects.keys().map(|id| HopKey::Object(*id));
-        self.dirty
-            .hops
-            .extend(objects.filter(|hop| self.tables.neighbour_of(*hop).as_ref() == Ok(&key)));
-    }
-
-    /// Takes a complete dump in place of what was known, finding what was missed, deletions included.
-    pub(crate) fn replace(&mut self, tables: Tables) {
-        let old = std::mem::replace(&mut self.tables, tables);
-        let new = &self.tables;
-        self.distrust = None;
-        self.full = None;
-        self.dirty.locals = true;
-        self.dirty.interfaces.extend(old.links.keys().chain(new.links.keys()));
-        self.dirty.neighbours.extend(old.neighbours.keys().chain(new.neighbours.keys()));
-        self.dirty
-            .hops
-            .extend(old.objects.keys().chain(new.objects.keys()).map(|id| HopKey::Object(*id)));
-        for id in old.objects.keys().chain(new.objects.keys()) {
-            if old.way_of_object(*id) != new.way_of_object(*id) {
-                self.dirty.prefixes.extend(new.by_object.get(id).into_iter().flatten());
-            }
-        }
-        if old.local_nets != new.local_nets || old.default_nets != new.default_nets {
-            self.dirty.prefixes.extend(new.routes.keys());
-        }
-        self.dirty.prefixes.extend(
-            new.routes
-                .iter()
-                .filter(|(net, all)| old.routes.get(net) != Some(all))
-                .map(|(net, _)| *net),
-        );
-        // What is installed and has no route any more, and what did not fit the last time.
-        self.dirty
-            .prefixes
-            .extend(self.installed.keys().filter(|net| !new.routes.contains_key(net)));
-        self.dirty
-            .prefixes
-            .extend(new.routes.keys().filter(|net| !self.installed.contains_key(net)));
-    }
-
-    /// Whether what did not fit might fit now.
-    pub(crate) fn may_fit_now(&self) -> bool {
-        self.full.is_some() && self.slots.room() > self.limits.routes / 16
-    }
-
-    /// Something did not fit into a map of the kernel's: IPv4 stands aside until the next dump.
-    pub(crate) fn set_full(&mut self, what: &'static str) {
-        self.full = Some(what);
-    }
-
     /// What has to be written, assuming that it will be.
     pub(crate) fn plan(&mut self) -> Plan {
         let mut plan = Plan::default();
@@ -477,17 +243,23 @@ impl Fib {
 
     fn plan_hop(&mut self, key: HopKey, plan: &mut Plan) {
         let judged = self.judge_hop(key);
+        let is_known = match key {
+            HopKey::Neighbour(key) => self.tables.neighbours.get(&key).is_some_and(is_resolved),
+            HopKey::Object(_) => false,
+        };
         let Some(hop) = self.hops.get_mut(&key) else {
             return;
         };
         let id = hop.id;
+        let is_needed = hop.routes > 0 || is_known;
         let version = match &judged {
-            Ok(version) => NextHopVersion { id: id.0, ..*version },
-            Err(against) => NextHopVersion {
+            Ok(version) if is_needed => NextHopVersion { id: id.0, ..*version },
+            Err(against) if is_needed => NextHopVersion {
                 id: id.0,
                 pass: against.outcome as u16,
                 ..NextHopVersion::default()
             },
+            Ok(_) | Err(_) => NextHopVersion { id: NextHopId::NONE.0, ..NextHopVersion::default() },
         };
         hop.reason = judged.err().map(|against| against.reason);
         if *hop.version() != version {
@@ -495,18 +267,16 @@ impl Fib {
             hop.element.versions[(hop.element.current & 1) as usize] = version;
             plan.hops.push((id.index(), hop.element));
         }
-        let HopKey::Neighbour(neighbour) = key else {
-            if hop.routes == 0 {
-                self.hops.give_back(&key);
+        if let HopKey::Neighbour((ifindex, address)) = key {
+            let on_link = NeighbourKey4 { ifindex, address: address.octets() };
+            if !is_needed {
+                plan.neighbours_removed.push(on_link);
+            } else if !std::mem::replace(&mut hop.listed, true) {
+                plan.neighbours_added.push((on_link, id));
             }
-            return;
-        };
-        let on_link = NeighbourKey4 { ifindex: neighbour.0, address: neighbour.1.octets() };
-        if hop.routes == 0 && !self.tables.neighbours.get(&neighbour).is_some_and(is_resolved) {
-            plan.neighbours_removed.push(on_link);
+        }
+        if !is_needed {
             self.hops.give_back(&key);
-        } else if !std::mem::replace(&mut hop.listed, true) {
-            plan.neighbours_added.push((on_link, id));
         }
     }
 

@@ -15,7 +15,7 @@ use crate::fib::{
         Address, Event, Hop, KernelRoute, Link, Neighbour, Netconf, RouteTarget, Rule,
         XDP_FEATURE_NDO_XMIT,
     },
-    plan::{Fib, Limits},
+    mirror::{Fib, Limits},
     tables::Tables,
     verdict::HopKey,
 };

@@ -35,6 +35,6 @@ mod tests;
 
 pub(crate) use dump::{Dumper, Table};
 pub(crate) use exchange::{DumpError, Exchange};
-pub(crate) use monitor::{Monitor, Received};
+pub(crate) use monitor::{Batch, Monitor, Received};
 pub(crate) use request::Request;
 pub(crate) use wire::{Attribute, Malformed, Message};

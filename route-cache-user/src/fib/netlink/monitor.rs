@@ -46,6 +46,14 @@ pub(crate) enum Received {
     Doubt(String),
 }
 
+/// What [`Monitor::queued`] found.
+pub(crate) struct Batch {
+    /// How it ended.
+    pub(crate) received: Received,
+    /// Nothing more was queued.
+    pub(crate) is_all: bool,
+}
+
 /// Subscriptions of one network namespace (the one the calling thread is in).
 pub(crate) struct Monitor {
     route: AsyncFd<Socket>,
@@ -95,11 +103,15 @@ impl Monitor {
                 ready = readable(self.netdev.as_ref()) => ready.map(|()| false),
             }
             .context("waiting for a netlink socket")?;
-            let received = match &self.netdev {
+            let Batch { received, .. } = match &self.netdev {
                 Some((family, socket)) if !route => {
-                    read_batch(socket, &mut self.buffer, events, |message| family.parse(message))
+                    let receive = |buffer: &mut [u8]| receive_ready(socket, buffer);
+                    read_batch(receive, &mut self.buffer, events, |message| family.parse(message))
                 }
-                _ => read_batch(&self.route, &mut self.buffer, events, event::parse),
+                _ => {
+                    let receive = |buffer: &mut [u8]| receive_ready(&self.route, buffer);
+                    read_batch(receive, &mut self.buffer, events, event::parse)
+                }
             }
             .context("reading from a netlink socket")?;
             if received == Received::Overrun {
@@ -110,6 +122,34 @@ impl Monitor {
                 return Ok(received);
             }
         }
+    }
+
+    /// Appends to `events` what the kernel has said by now, up to a batch, without waiting.
+    ///
+    /// Reads whether or not tokio believes that there is something: in a process that was stopped, timers fire before
+    /// tokio has looked at its descriptors (`epoll_wait` fails with EINTR).
+    pub(crate) fn queued(&mut self, events: &mut Vec<Event>) -> anyhow::Result<Batch> {
+        let mut read = || {
+            let receive_route = |buffer: &mut [u8]| receive(self.route.get_ref(), buffer);
+            let route = read_batch(receive_route, &mut self.buffer, events, event::parse)?;
+            let Some((family, socket)) = &self.netdev else {
+                return Ok(route);
+            };
+            let receive_netdev = |buffer: &mut [u8]| receive(socket.get_ref(), buffer);
+            let parse = |message: &Message<'_>| family.parse(message);
+            let netdev = read_batch(receive_netdev, &mut self.buffer, events, parse)?;
+            let received = match (route.received, netdev.received) {
+                (Received::Overrun, _) | (_, Received::Overrun) => Received::Overrun,
+                (Received::Events, other) | (other, _) => other,
+            };
+            Ok::<_, io::Error>(Batch { received, is_all: route.is_all && netdev.is_all })
+        };
+        let mut batch = read().context("reading from a netlink socket")?;
+        if batch.received == Received::Overrun {
+            self.drain().context("reading from a netlink socket")?;
+            batch.is_all = true;
+        }
+        Ok(batch)
     }
 
     fn drain(&mut self) -> io::Result<()> {
@@ -155,17 +195,21 @@ fn subscribe(protocol: i32, groups: &[u32], buffer: usize) -> io::Result<AsyncFd
 }
 
 fn read_batch(
-    socket: &AsyncFd<Socket>,
+    receive: impl Fn(&mut [u8]) -> io::Result<Datagram>,
     buffer: &mut [u8],
     events: &mut Vec<Event>,
     parse: impl Fn(&Message<'_>) -> Result<Option<Event>, Malformed>,
-) -> io::Result<Received> {
+) -> io::Result<Batch> {
     let mut doubt = None;
+    let mut is_all = false;
     for _ in 0..BATCH {
-        match receive_ready(socket, buffer)? {
-            Datagram::Nothing => break,
+        match receive(buffer)? {
+            Datagram::Nothing => {
+                is_all = true;
+                break;
+            }
             Datagram::Foreign => {}
-            Datagram::Lost => return Ok(Received::Overrun),
+            Datagram::Lost => return Ok(Batch { received: Received::Overrun, is_all }),
             Datagram::From(size) => {
                 let Some(datagram) = buffer.get(..size) else {
                     doubt = Some(format!("a message of {size} bytes was cut"));
@@ -181,7 +225,7 @@ fn read_batch(
             }
         }
     }
-    Ok(doubt.map_or(Received::Events, Received::Doubt))
+    Ok(Batch { received: doubt.map_or(Received::Events, Received::Doubt), is_all })
 }
 
 /// What one read brought.

@@ -1,32 +1,29 @@
-//! Starts the agent, runs its event loop, and takes everything back at the end.
-//!
-//! ```text
-//! netlink ──► events ─► fib (plan, install)        ┐
-//! timer ────► deadline, stale next hops, interlocks ├─ one task, the only writer of what the program reads
-//! dump ─────► fib (replace, plan, install)          ┘
-//! sweepers (one per CPU), control socket, metrics: tasks of their own that read
-//! ```
+//! The event loop: hears the kernel, keeps the promise, and is the only writer of what the program reads.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, RwLock},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
-use route_cache_common::Config;
+use anyhow::{Context as _, Result, bail};
+use route_cache_common::{Config, next_hop::NextHopVersion};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
 };
 
+use super::{
+    PROMISE, Shared, State,
+    resync::{Resync, Step, finished},
+    trace,
+};
 use crate::{
     cli::AgentOptions,
-    control,
     dataplane::{
         Dataplane, Sizes,
         attach::{Attachments, Wanted},
-        clock::{Clock, ClockReader},
+        clock::ClockReader,
         forwarder,
     },
     fib::{
@@ -34,107 +31,25 @@ use crate::{
         install::Written,
         interlock,
         message::{Event, Link},
-        netlink::{Dumper, Monitor, Received},
-        plan::{Fib, Limits},
+        mirror::{Fib, Limits},
+        netlink::{Batch, Dumper, Monitor, Received},
         tables::{Cause, Tables},
     },
-    maps::{CloneTable, Counters, Writer},
-    metrics, netns,
-    sweep::{self, Sweeper},
-    view::View,
+    maps::Writer,
+    sweep::Sweeper,
 };
-
-/// How long the program may believe the tables without hearing from the agent.
-pub(crate) const PROMISE: Duration = Duration::from_secs(5);
 
 /// How often the promise is renewed, and what cannot be heard is asked for.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Least time between the starts of two dumps.
-const RESYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// Batches taken in before a promise; if there is more, the promise waits for the next tick.
+const CATCH_UP: u32 = 64;
 
 /// Netlink receive buffer: 100,000 route changes take about 80 MB of it.
 const RECEIVE_BUFFER: usize = 128 << 20;
 
-/// What the tasks share.
-pub(crate) struct Shared {
-    /// As given on the command line.
-    pub(crate) options: AgentOptions,
-    /// Since when the agent runs.
-    pub(crate) started: Instant,
-    /// Tells jiffies.
-    pub(crate) clock: Clock,
-    /// Clones by CPU.
-    pub(crate) clones: Vec<CloneTable>,
-    /// Sweepers by CPU.
-    pub(crate) sweepers: Vec<Sweeper>,
-    /// What the program counts.
-    pub(crate) counters: Counters,
-    state: RwLock<State>,
-}
-
-/// What the event loop writes and others read.
-pub(crate) struct State {
-    /// The mirror.
-    pub(crate) fib: Fib,
-    /// Interfaces the program is attached to.
-    pub(crate) attachments: Attachments,
-    /// Full dumps by cause.
-    pub(crate) resyncs: BTreeMap<Cause, u64>,
-    /// Times the kernel dropped messages.
-    pub(crate) overruns: u64,
-}
-
-impl Shared {
-    /// The state, for reading. Hold it briefly: the event loop waits meanwhile.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Runs the agent until SIGINT or SIGTERM.
-///
-/// # Errors
-///
-/// Anything that keeps it from starting; nothing is left behind then.
-pub(crate) fn run(options: AgentOptions) -> Result<()> {
-    let wanted = Wanted::new(options.interfaces.clone());
-    // The listeners belong to the namespace the agent was started in; all else to the one it serves.
-    let metrics_listener = metrics::bind(options.listen_address)?;
-    let (control_listener, _removed_at_the_end) = control::bind(&options.control_socket)?;
-    if let Some(name) = &options.netns {
-        netns::enter(name)?;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let served = runtime.block_on(async {
-        let (mut agent, shared) = Agent::start(options, wanted)?;
-        let source: Arc<View> = Arc::new(View::new(Arc::clone(&shared)));
-        for index in 0..shared.clones.len() {
-            tokio::spawn(sweep::run(Arc::clone(&shared), index));
-        }
-        let never = std::future::pending::<()>;
-        let asked = Arc::<View>::clone(&source);
-        tokio::spawn(control::serve(control_listener, asked, control::Limits::default(), never()));
-        tokio::spawn(metrics::serve(metrics_listener, source, metrics::Limits::default(), never()));
-        let served = agent.serve().await;
-        agent.stop();
-        served
-    });
-    // A walk or a scrape may still be under way; nothing depends on its end.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    served
-}
-
 /// The event loop and what it alone owns.
-struct Agent {
+pub(super) struct EventLoop {
     shared: Arc<Shared>,
     wanted: Wanted,
     ebpf: aya::Ebpf,
@@ -148,17 +63,9 @@ struct Agent {
     interlocks: Option<JoinHandle<Result<interlock::Found>>>,
 }
 
-/// When the next dump is to start, and what came in since the present one did.
-#[derive(Default)]
-struct Resync {
-    wanted: Option<Cause>,
-    last_start: Option<Instant>,
-    running: Option<JoinHandle<Result<Tables>>>,
-    meanwhile: Vec<Event>,
-}
-
-impl Agent {
-    fn start(options: AgentOptions, wanted: Wanted) -> Result<(Self, Arc<Shared>)> {
+impl EventLoop {
+    /// Subscribes, reads the tables, loads, attaches, and makes the first promise.
+    pub(super) fn start(options: AgentOptions, wanted: Wanted) -> Result<(Self, Arc<Shared>)> {
         let sizes = Sizes {
             clones_per_cpu: options.clones_per_cpu,
             routes: options.max_routes,
@@ -172,7 +79,7 @@ impl Agent {
         let Dataplane { mut ebpf, writer, clones, counters, clock_reader, clock } =
             Dataplane::load(sizes, traced)?;
         if traced {
-            trace_packets(&mut ebpf)?;
+            trace::packets(&mut ebpf)?;
         }
         let limits =
             Limits { routes: sizes.routes, hops: sizes.hops, bypass: options.bypass_netfilter };
@@ -193,7 +100,7 @@ impl Agent {
             state: RwLock::new(state),
             options,
         });
-        let mut agent = Self {
+        let mut event_loop = Self {
             shared: Arc::clone(&shared),
             wanted,
             ebpf,
@@ -205,8 +112,8 @@ impl Agent {
             resync: Resync::default(),
             interlocks: None,
         };
-        agent.begin(tables)?;
-        Ok((agent, shared))
+        event_loop.begin(tables)?;
+        Ok((event_loop, shared))
     }
 
     /// Attaches, fills the maps, and only then makes the first promise.
@@ -216,9 +123,16 @@ impl Agent {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.write();
         for link in &wanted {
-            state.attachments.attach(&mut self.ebpf, link)?;
-            state.fib.set_attached(link.ifindex, true);
-            tracing::info!("attached to {} ({})", link.name, state.attachments.mode_name());
+            let attached = self.attach(&mut state, link);
+            // What a glob happens to match may be something no program can be attached to, such as lo.
+            match attached {
+                Err(error) if self.wanted.names(&link.name) => return Err(error),
+                Err(error) => tracing::warn!("not attached: {error:#}"),
+                Ok(()) => {}
+            }
+        }
+        if !wanted.iter().any(|link| state.attachments.is_attached(link.ifindex)) {
+            bail!("none of the interfaces wanted could be attached");
         }
         let found = interlock::poll(&tables.link_names(), self.shared.options.bypass_netfilter)?;
         state.fib.set_interlocks(found);
@@ -235,32 +149,39 @@ impl Agent {
         Ok(())
     }
 
-    async fn serve(&mut self) -> Result<()> {
+    /// Runs until SIGINT or SIGTERM.
+    pub(super) async fn serve(&mut self) -> Result<()> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut events = Vec::new();
         loop {
-            let resync_at = self.resync.due();
             tokio::select! {
                 biased;
                 _ = interrupt.recv() => return Ok(()),
                 _ = terminate.recv() => return Ok(()),
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => self.tick(&mut events)?,
                 received = self.monitor.next(&mut events) => {
                     self.hear(received.context("cannot listen to the kernel any more")?, &mut events);
                 }
-                tables = finished(&mut self.resync.running) => self.resynced(tables),
+                step = self.resync.next() => match step {
+                    Step::Due => self.start_resync(),
+                    Step::Finished(tables) => self.resynced(tables),
+                },
                 found = finished(&mut self.interlocks) => self.polled(found),
-                () = sleep_until(resync_at) => self.start_resync(),
             }
         }
     }
 
     /// Renews the promise, and asks for what the kernel does not tell by itself.
-    fn tick(&mut self) {
-        if let Err(error) = self.promise() {
+    ///
+    /// The promise is that the tables are those of now: it is given only when all that the kernel has said was taken in.
+    /// An agent that was stopped would else vouch for what is old.
+    fn tick(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        if self.catch_up(events)?
+            && let Err(error) = self.promise()
+        {
             tracing::error!(
                 "cannot renew the promise to the data plane; it will pass everything: {error:#}"
             );
@@ -274,8 +195,25 @@ impl Agent {
             }));
         }
         if self.shared.read().fib.may_fit_now() {
-            self.want_resync(Cause::Doubt);
+            self.resync.want(Cause::Doubt);
         }
+        Ok(())
+    }
+
+    /// Takes in what the kernel has said by now. Returns whether that was all.
+    fn catch_up(&mut self, events: &mut Vec<Event>) -> Result<bool> {
+        for _ in 0..CATCH_UP {
+            let batch = self.monitor.queued(events);
+            let Batch { received, is_all } =
+                batch.context("cannot listen to the kernel any more")?;
+            if received != Received::Events || !events.is_empty() {
+                self.hear(received, events);
+            }
+            if is_all {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn promise(&mut self) -> Result<()> {
@@ -305,9 +243,7 @@ impl Agent {
             tracing::warn!("the kernel dropped netlink messages; reading the tables anew");
         }
         for event in events.drain(..) {
-            if self.resync.running.is_some() {
-                self.resync.meanwhile.push(event.clone());
-            }
+            self.resync.note(&event);
             self.follow_link(&mut state, &event);
             causes.extend(state.fib.apply(event));
         }
@@ -315,7 +251,7 @@ impl Agent {
             if cause.distrusts() {
                 state.fib.distrust(cause);
             }
-            self.want_resync(cause);
+            self.resync.want(cause);
         }
         self.install_or_distrust(&mut state);
     }
@@ -338,49 +274,39 @@ impl Agent {
         }
     }
 
+    fn attach(&mut self, state: &mut State, link: &Link) -> Result<()> {
+        state.attachments.attach(&mut self.ebpf, link)?;
+        state.fib.set_attached(link.ifindex, true);
+        tracing::info!("attached to {} ({})", link.name, state.attachments.mode_name());
+        Ok(())
+    }
+
     fn attach_late(&mut self, state: &mut State, link: &Link) {
         let failed_before = state.attachments.failure(link.ifindex).map(str::to_owned);
-        match state.attachments.attach(&mut self.ebpf, link) {
-            Ok(()) => {
-                state.fib.set_attached(link.ifindex, true);
-                tracing::info!("attached to {} ({})", link.name, state.attachments.mode_name());
-            }
-            Err(error) => {
-                let error = format!("{error:#}");
-                if failed_before.as_ref() != Some(&error) {
-                    tracing::warn!("not attached: {error}");
-                }
+        if let Err(error) = self.attach(state, link) {
+            let error = format!("{error:#}");
+            if failed_before.as_ref() != Some(&error) {
+                tracing::warn!("not attached: {error}");
             }
         }
     }
 
-    fn want_resync(&mut self, cause: Cause) {
-        self.resync.wanted.get_or_insert(cause);
-    }
-
     fn start_resync(&mut self) {
-        let Some(cause) = self.resync.wanted.take() else {
-            return;
-        };
-        *self.shared.write().resyncs.entry(cause).or_default() += 1;
-        tracing::debug!("reading the kernel's tables ({})", cause.name());
-        self.resync.last_start = Some(Instant::now());
-        self.resync.meanwhile.clear();
-        self.resync.running = Some(tokio::task::spawn_blocking(dump::all));
+        if let Some(cause) = self.resync.start() {
+            tracing::debug!("reading the kernel's tables ({})", cause.name());
+            *self.shared.write().resyncs.entry(cause).or_default() += 1;
+        }
     }
 
     /// The dump is in: what happened since it began is repeated on it, then it takes the place of what was known.
-    fn resynced(&mut self, tables: Result<Tables>) {
+    fn resynced(&mut self, tables: Result<Box<Tables>>) {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.write();
         match tables {
             Ok(mut tables) => {
-                for event in self.resync.meanwhile.drain(..) {
-                    // Its causes were heard when it came.
-                    let _heard = tables.apply(event);
-                }
-                state.fib.replace(tables);
-                if let Some(cause) = self.resync.wanted.filter(|cause| cause.distrusts()) {
+                self.resync.catch_up(&mut tables);
+                state.fib.replace(*tables);
+                if let Some(cause) = self.resync.distrusted() {
                     state.fib.distrust(cause);
                 }
                 self.install_or_distrust(&mut state);
@@ -388,7 +314,7 @@ impl Agent {
             Err(error) => {
                 tracing::warn!("cannot read the kernel's tables; trying again: {error:#}");
                 state.fib.distrust(Cause::Doubt);
-                self.want_resync(Cause::Doubt);
+                self.resync.want(Cause::Doubt);
                 self.install_or_distrust(&mut state);
             }
         }
@@ -425,7 +351,7 @@ impl Agent {
                 "cannot write to the data plane; everything passes until the tables are read anew: {error:#}"
             );
             state.fib.distrust(Cause::Doubt);
-            self.want_resync(Cause::Doubt);
+            self.resync.want(Cause::Doubt);
             self.config.flags = 0;
             if let Err(error) = self.writer.write_config(&self.config) {
                 tracing::error!(
@@ -455,7 +381,6 @@ impl Agent {
 
     /// Has the kernel confirm the stale next hops that carried packets, as a packet of its own would (row 32).
     fn confirm_stale(&mut self) {
-        use route_cache_common::next_hop::NextHopVersion;
         let shared = Arc::clone(&self.shared);
         let state = shared.read();
         for (key, hop) in state.fib.hops.iter() {
@@ -482,7 +407,7 @@ impl Agent {
     }
 
     /// Detaches everywhere and takes the promise back.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.write();
         self.config.deadline = 0;
@@ -496,49 +421,4 @@ impl Agent {
             }
         }
     }
-}
-
-impl Resync {
-    fn due(&self) -> Option<Instant> {
-        if self.running.is_some() {
-            return None;
-        }
-        self.wanted?;
-        let now = Instant::now();
-        Some(self.last_start.map_or(now, |last| (last + RESYNC_INTERVAL).max(now)))
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for a task on the side, and takes it away once it is done.
-async fn finished<T>(task: &mut Option<JoinHandle<Result<T>>>) -> Result<T> {
-    let joined = match task.as_mut() {
-        Some(handle) => handle.await,
-        None => std::future::pending().await,
-    };
-    *task = None;
-    joined.context("a task broke off")?
-}
-
-/// Forwards what the traced program logs to the log.
-fn trace_packets(ebpf: &mut aya::Ebpf) -> Result<()> {
-    let logger = aya_log::EbpfLogger::init(ebpf).context("cannot read the program's log")?;
-    // The successor is `unsafe`, for descriptors that are replaced or closed while tokio waits for them; this one is
-    // owned and neither happens.
-    #[expect(deprecated)]
-    let logger = tokio::io::unix::AsyncFd::new(logger);
-    let mut logger = logger.context("cannot wait for the program's log")?;
-    tokio::spawn(async move {
-        while let Ok(mut ready) = logger.readable_mut().await {
-            ready.get_inner_mut().flush();
-            ready.clear_ready();
-        }
-    });
-    Ok(())
 }

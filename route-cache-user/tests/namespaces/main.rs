@@ -1,0 +1,34 @@
+//! The agent in a namespace, with real netlink and real frames. Needs root.
+//!
+//! ```text
+//!  client              router                     server
+//!  eth0 ──────── left         right ──────── eth0   10.0.2.2, next hop of 10.9.0.0/16
+//!  10.0.1.2                                         other
+//!                             right2 ─────── eth0   10.0.3.2
+//! ```
+//!
+//! Most tests send a stream of numbered frames from the client to 10.9.0.1, which nobody owns, let something happen to
+//! the router, and look where each frame came out: what was sent later than a bound after the change has to be where
+//! the kernel alone would have sent it. No other traffic answers, so that the counts of the agent are exact.
+//!
+//! - `forwarding`: packets arrive, and their bytes are those of the kernel.
+//! - `next_packet`: routes, next hops, neighbours, interfaces and addresses change.
+//! - `standing_aside`: settings that leave the packets to the kernel.
+//! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
+//! - `life`: the agent ends, or is stopped.
+//! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod router;
+mod stream;
+
+mod asking;
+mod attaching;
+mod clones;
+mod forwarding;
+mod life;
+mod neighbours;
+mod next_packet;
+mod refusals;
+mod standing_aside;

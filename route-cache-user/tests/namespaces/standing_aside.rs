@@ -1,0 +1,226 @@
+//! Settings that leave packets to the kernel: they are found, named, obeyed, and the cache goes on when they are gone.
+
+use std::net::Ipv4Addr;
+
+use route_cache_lab::wait_until;
+
+use crate::{
+    router::{Flow, PATIENCE, Router},
+    stream::{BOUND, Exit, POLLED},
+};
+
+/// A source that the client has no address of, and that is reached by `right2`.
+fn spoofed(router: &Router) -> Flow {
+    router.ip("route add 10.77.0.0/16 via 10.0.3.2");
+    Flow { source: Ipv4Addr::new(10, 77, 0, 1), ..router.flow() }
+}
+
+#[test]
+fn row_17_rp_filter_on_the_ingress_is_the_kernels() {
+    let router = Router::start("rp-filter");
+    let spoofed = spoofed(&router);
+    for scope in ["left", "all"] {
+        router.await_forwarding(spoofed);
+        let name = format!("net/ipv4/conf/{scope}/rp_filter");
+        router
+            .during_flow(&format!("rp_filter 1 on {scope}"), spoofed, BOUND, || {
+                router.router.sysctl(&name, "1").unwrap();
+            })
+            .moves(Exit::Server, Exit::Nowhere);
+        router.await_interface_reason("left", "rp_filter is 1 on left");
+        router.await_pass(spoofed, "pass_interface");
+        // What the reverse path allows still gets through.
+        router.during("rp_filter 1, an honest source", || ()).stays(Exit::Server);
+
+        router
+            .during_flow(&format!("rp_filter 0 on {scope}"), spoofed, BOUND, || {
+                router.router.sysctl(&name, "0").unwrap();
+            })
+            .moves(Exit::Nowhere, Exit::Server);
+    }
+    router.await_forwarding(spoofed);
+}
+
+#[test]
+fn row_18_forwarding_switched_off_is_obeyed() {
+    let router = Router::forwarding("forwarding");
+    for name in ["conf/left/forwarding", "ip_forward"] {
+        let name = format!("net/ipv4/{name}");
+        router
+            .during(&format!("{name} 0"), || router.router.sysctl(&name, "0").unwrap())
+            .moves(Exit::Server, Exit::Nowhere);
+        router.await_interface_reason("left", "IPv4 forwarding is off on left");
+        router.await_pass(router.flow(), "pass_interface");
+        router
+            .during(&format!("{name} 1"), || router.router.sysctl(&name, "1").unwrap())
+            .moves(Exit::Nowhere, Exit::Server);
+        router.await_forwarding(router.flow());
+    }
+}
+
+#[test]
+fn row_19_a_policy_rule_is_the_kernels() {
+    let router = Router::forwarding("rule");
+    router.ip("route add default via 10.0.3.2 table 100");
+    let account = router.during("ip rule add", || {
+        router.ip("rule add from 10.0.1.2 lookup 100");
+    });
+    account.moves(Exit::Server, Exit::Other).without_loss();
+    router.await_reason("beyond the default three");
+    router.await_pass(router.flow(), "pass_disabled");
+    assert_eq!(router.get("10.9.0.1")["outcome"], "pass_disabled");
+
+    let account = router.during("ip rule del", || {
+        router.ip("rule del from 10.0.1.2 lookup 100");
+    });
+    account.moves(Exit::Other, Exit::Server).without_loss();
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_19_a_missing_default_rule_is_noticed() {
+    let router = Router::forwarding("no-rule");
+    router
+        .during("ip rule del, main", || {
+            router.ip("rule del pref 32766");
+        })
+        .moves(Exit::Server, Exit::Nowhere);
+    router.await_reason("of the default three policy rules");
+    router.ip("rule add pref 32766 lookup main");
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_40_a_rule_in_the_forward_chain_is_found_and_obeyed() {
+    let router = Router::forwarding("nft");
+    let nft = |command: &str| {
+        let argv: Vec<_> = ["nft"].into_iter().chain(command.split(' ')).collect();
+        router.router.exec(&argv).unwrap();
+    };
+    nft("add table ip filter");
+    nft("add chain ip filter forward { type filter hook forward priority 0 ; }");
+    // A chain without rules that accepts changes nothing.
+    router.await_forwarding(router.flow());
+    router
+        .during_flow("nft add rule drop", router.flow(), POLLED, || {
+            nft("add rule ip filter forward ip daddr 10.9.0.0/16 counter drop");
+        })
+        .moves(Exit::Server, Exit::Nowhere);
+    router.await_reason("forward");
+    router.await_pass(router.flow(), "pass_disabled");
+
+    let account = router.during("nft flush chain", || nft("flush chain ip filter forward"));
+    account.moves(Exit::Nowhere, Exit::Server);
+    router.await_forwarding(router.flow());
+
+    router
+        .during_flow("nft policy drop", router.flow(), POLLED, || {
+            nft("add chain ip filter forward { type filter hook forward priority 0 ; policy drop ; }");
+        })
+        .moves(Exit::Server, Exit::Nowhere);
+    router.await_reason("forward");
+    nft("delete table ip filter");
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_40_the_operator_may_consent_to_bypass_netfilter() {
+    let place = crate::router::Place::new("consent");
+    let router = Router::with(place, &["--bypass-netfilter"]);
+    router.router.exec(&["nft", "add", "table", "ip", "filter"]).unwrap();
+    let chain =
+        "add chain ip filter forward { type filter hook forward priority 0 ; policy drop ; }";
+    let argv: Vec<_> = ["nft"].into_iter().chain(chain.split(' ')).collect();
+    router.router.exec(&argv).unwrap();
+    router
+        .during_flow("nft policy drop, with consent", router.flow(), POLLED, || ())
+        .stays(Exit::Server);
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_40_a_tc_hook_on_the_ingress_is_the_kernels() {
+    let router = Router::forwarding("clsact");
+    let tc = |command: &str| {
+        let argv: Vec<_> = ["tc"].into_iter().chain(command.split(' ')).collect();
+        router.router.exec(&argv).unwrap();
+    };
+    router
+        .during("tc qdisc add clsact, ingress", || {
+            tc("qdisc add dev left clsact");
+        })
+        .stays(Exit::Server);
+    router.await_interface_reason("left", "clsact");
+    router.await_pass(router.flow(), "pass_interface");
+    tc("qdisc del dev left clsact");
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_40_a_queueing_discipline_on_the_egress_is_obeyed() {
+    let router = Router::forwarding("tbf");
+    let tc = |command: &str| {
+        let argv: Vec<_> = ["tc"].into_iter().chain(command.split(' ')).collect();
+        router.router.exec(&argv).unwrap();
+    };
+    // Too small a bucket for any packet: all are dropped.
+    router
+        .during("tc qdisc add tbf, egress", || {
+            tc("qdisc add dev right root tbf rate 8bit burst 20 limit 20");
+        })
+        .moves(Exit::Server, Exit::Nowhere);
+    router.await_interface_reason("right", "tbf");
+    router.await_pass(router.flow(), "pass_egress");
+    router
+        .during("tc qdisc del tbf, egress", || {
+            tc("qdisc del dev right root");
+        })
+        .moves(Exit::Nowhere, Exit::Server);
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_41_a_forward_policy_of_ipsec_is_obeyed() {
+    let router = Router::forwarding("xfrm");
+    router
+        .during_flow("ip xfrm policy add, block", router.flow(), POLLED, || {
+            router.ip("xfrm policy add dir fwd src 10.0.1.0/24 dst 10.9.0.0/16 action block");
+        })
+        .moves(Exit::Server, Exit::Nowhere);
+    router.await_pass(router.flow(), "pass_disabled");
+    router.ip("xfrm policy flush");
+    router.await_forwarding(router.flow());
+}
+
+#[test]
+fn row_42_a_packet_that_leaves_where_it_came_in_is_the_kernels() {
+    let router = Router::forwarding("same");
+    let account = router.during("ip route change to the ingress", || {
+        router.ip("route change 10.9.0.0/16 via 10.0.1.2");
+    });
+    account.moves(Exit::Server, Exit::Nowhere);
+    router.await_pass(router.flow(), "pass_same_interface");
+}
+
+#[test]
+fn row_36_an_enslaved_interface_stands_aside() {
+    let router = Router::forwarding("bridge");
+    let added = router.router.run(&["ip", "link", "add", "bridge", "type", "bridge"]).unwrap();
+    if added.code != 0 {
+        eprintln!("skipped: this kernel has no bridge: {}", added.stderr.trim());
+        return;
+    }
+    router.ip("link set bridge up");
+    router
+        .during("ip link set master, ingress", || {
+            router.ip("link set left master bridge");
+        })
+        .moves(Exit::Server, Exit::Server);
+    router.await_interface_reason("left", "enslaved to bridge");
+    router.ip("link set left nomaster");
+    wait_until("the interface to be used again", PATIENCE, || {
+        router.interface("left").is_some_and(|row| row["accelerating"] == true)
+    })
+    .unwrap();
+    router.await_forwarding(router.flow());
+}

@@ -1,0 +1,83 @@
+//! The BPF object.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{invoke::run, setup, workspace};
+
+/// By this variable the agent's build finds the object, and a packager hands in a finished one.
+pub(crate) const OBJECT: &str = "ROUTE_CACHE_BPF_OBJECT";
+
+/// Whether warnings fail the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Warnings {
+    /// They are shown.
+    Shown,
+    /// They are errors.
+    Denied,
+}
+
+/// The finished object that was handed in, if one was. No BPF toolchain is needed then.
+pub(crate) fn handed_in() -> Option<PathBuf> {
+    env::var_os(OBJECT).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// The object that was handed in, or a fresh one.
+pub(crate) fn object(warnings: Warnings) -> Result<PathBuf> {
+    let Some(path) = handed_in() else {
+        return build(warnings);
+    };
+    // Cargo starts builds in the crate's directory, not in the one that the developer is in.
+    let path = path
+        .canonicalize()
+        .with_context(|| format!("{OBJECT} names {}, which cannot be read", path.display()))?;
+    eprintln!("using the BPF object that {OBJECT} names: {}", path.display());
+    Ok(path)
+}
+
+fn build(warnings: Warnings) -> Result<PathBuf> {
+    let toolchain = setup::toolchain()?;
+    let directory = workspace::target().join("bpf");
+    let flags = [
+        format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
+        "-Clink-arg=--btf".to_owned(),
+        format!("-Clinker={}", toolchain.linker.program.display()),
+    ];
+    let mut cargo = toolchain.compiler.cargo_build();
+    cargo
+        .args(["--quiet", "--package", "route-cache-ebpf", "--target-dir"])
+        .arg(&directory)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("LD_LIBRARY_PATH", &toolchain.linker.library_path)
+        // The linker optimizes the program as a whole; what is incremental only costs it.
+        // As a profile and not as a flag, so that the profile of a single package can differ (see Cargo.toml).
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
+        .env("CARGO_PROFILE_RELEASE_INCREMENTAL", "false")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
+    if warnings == Warnings::Denied {
+        // Not by a compiler flag, which would make cargo build it all anew.
+        cargo.arg("-Zwarnings").env("CARGO_BUILD_WARNINGS", "deny");
+    }
+    run(&mut cargo).context("cannot build the BPF object")?;
+
+    let built = directory.join(setup::TARGET).join("release/route-cache-ebpf");
+    let object = directory.join("route-cache.o");
+    copy_if_different(&built, &object)?;
+    Ok(object)
+}
+
+/// Cargo rebuilds the agent when the object's time of change is new, so that stays if nothing has changed.
+fn copy_if_different(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if !bytes.starts_with(b"\x7fELF") {
+        bail!("{} is not an ELF object: was it linked by bpf-linker?", from.display());
+    }
+    if fs::read(to).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
+}

@@ -1,0 +1,41 @@
+//! The commands that the lab and the tests call.
+
+use anyhow::{Result, bail};
+
+use super::{apt, say};
+use crate::invoke::find;
+
+/// A command and the Debian package that it comes in.
+pub(super) type Needed = (&'static str, &'static str);
+
+/// Of the lab.
+pub(super) const LAB: [Needed; 4] =
+    [("ip", "iproute2"), ("ethtool", "ethtool"), ("ping", "iputils-ping"), ("iperf3", "iperf3")];
+
+/// Of the tests, besides.
+pub(super) const TESTS: [Needed; 3] =
+    [("nft", "nftables"), ("tcpdump", "tcpdump"), ("promtool", "prometheus")];
+
+/// Makes sure that all of them are there.
+pub(super) fn ready(needed: &[Needed]) -> Result<()> {
+    let missing = missing(needed);
+    if !missing.is_empty() {
+        let packages: Vec<&str> = missing.iter().map(|&(_, package)| package).collect();
+        if !apt::available() {
+            let names: Vec<&str> = missing.iter().map(|&(command, _)| command).collect();
+            bail!(
+                "missing commands: {}\ntype this (on Debian): {}",
+                names.join(", "),
+                apt::command_line(&packages)
+            );
+        }
+        apt::install(&packages)?;
+    }
+    let names: Vec<&str> = needed.iter().map(|&(command, _)| command).collect();
+    say(&format!("commands: {}", names.join(", ")));
+    Ok(())
+}
+
+fn missing(needed: &[Needed]) -> Vec<Needed> {
+    needed.iter().copied().filter(|&(command, _)| find(command).is_none()).collect()
+}
