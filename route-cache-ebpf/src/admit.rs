@@ -228,20 +228,27 @@ mod tests {
         assert_eq!(judge(with(&[(23, 6)])), Err(Outcome::PassPartialChecksum));
     }
 
+    /// A way over interface 7.
+    fn judge_way(device: u32, route: u16, ingress: u32) -> Result<(), Outcome> {
+        let action = route_cache_common::Action::Via(NextHopId(0));
+        let route = Route { action, slot: 0, generation: 0, mtu: route, prefix_len: 0 }.pack();
+        let next_hop = NextHopVersion { mtu: device, ifindex: 7, ..NextHopVersion::default() };
+        let judged = Way { destination: [0; 4], route, clone: None, next_hop };
+        judge(udp(), |_, datagram| way(datagram, &judged, ingress))
+    }
+
     #[test]
     fn rows_8_to_10_the_smaller_mtu_counts() {
-        let judge = |device, route| {
-            let action = route_cache_common::Action::Via(NextHopId(0));
-            let words = Route { action, slot: 0, generation: 0, mtu: route, prefix_len: 0 }.pack();
-            let mut way = Way::new([0; 4], words, None);
-            way.next_hop = NextHopVersion { mtu: device, ..NextHopVersion::default() };
-            judge(udp(), |_, datagram| size(datagram, &way))
-        };
         for (device, route) in [(32, 0), (32, 32), (32, 1500), (1500, 32)] {
-            assert_eq!(judge(device, route), Ok(()), "{device}, {route}");
+            assert_eq!(judge_way(device, route, 3), Ok(()), "{device}, {route}");
         }
         for (device, route) in [(31, 0), (31, 1500), (1500, 31), (0, 0)] {
-            assert_eq!(judge(device, route), Err(Outcome::PassMtu), "{device}, {route}");
+            assert_eq!(judge_way(device, route, 3), Err(Outcome::PassMtu), "{device}, {route}");
         }
+    }
+
+    #[test]
+    fn row_42_back_to_where_it_came_from() {
+        assert_eq!(judge_way(1500, 0, 7), Err(Outcome::PassSameInterface));
     }
 }
