@@ -42,6 +42,9 @@ use crate::{
 /// How often the promise is renewed, and what cannot be heard is asked for.
 const TICK: Duration = Duration::from_secs(1);
 
+/// An agent that was not heard of for so long was stopped or starved.
+const STALL: Duration = Duration::from_secs(3);
+
 /// Batches taken in before a promise; if there is more, the promise waits for the next tick.
 const CATCH_UP: u32 = 64;
 
@@ -59,6 +62,7 @@ pub(super) struct EventLoop {
     writer: Writer,
     clock_reader: ClockReader,
     config: Config,
+    last_tick: Option<Instant>,
     /// [`Config::CLONE_ON_SECOND`], or nothing.
     admission: u64,
     monitor: Monitor,
@@ -113,6 +117,7 @@ impl EventLoop {
             writer,
             clock_reader,
             config,
+            last_tick: None,
             admission: 0,
             monitor,
             dumper: Dumper::open().context("cannot open a netlink socket")?,
@@ -186,6 +191,13 @@ impl EventLoop {
     /// The promise is that the tables are those of now: it is given only when all that the kernel has said was taken in.
     /// An agent that was stopped would else vouch for what is old.
     fn tick(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        if self.last_tick.replace(Instant::now()).is_some_and(|last| last.elapsed() > STALL) {
+            // What is only asked for may have changed unheard: nothing is forwarded until it was asked for again.
+            self.interlocks = None;
+            let everywhere =
+                vec!["the agent stood still; looking at what XDP would bypass".to_owned()];
+            self.polled(Ok(interlock::Found { everywhere, ..interlock::Found::default() }));
+        }
         if self.catch_up(events)?
             && let Err(error) = self.promise()
         {

@@ -132,11 +132,11 @@ impl ClientCommand {
     /// What to send to the agent.
     pub(super) fn request(self) -> Request {
         match self {
-            ClientCommand::Status(_) => Request::Status,
-            ClientCommand::Show { listing: Listing::Clones, .. } => Request::Clones,
-            ClientCommand::Show { listing: Listing::Routes, .. } => Request::Routes,
-            ClientCommand::Show { listing: Listing::NextHops, .. } => Request::NextHops,
-            ClientCommand::Show { listing: Listing::Interfaces, .. } => Request::Interfaces,
+            ClientCommand::Status(_) => Request::Status {},
+            ClientCommand::Show { listing: Listing::Clones, .. } => Request::Clones {},
+            ClientCommand::Show { listing: Listing::Routes, .. } => Request::Routes {},
+            ClientCommand::Show { listing: Listing::NextHops, .. } => Request::NextHops {},
+            ClientCommand::Show { listing: Listing::Interfaces, .. } => Request::Interfaces {},
             ClientCommand::Get { address, .. } => Request::Get { address },
         }
     }

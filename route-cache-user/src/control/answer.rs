@@ -11,11 +11,11 @@ use super::{
 /// Asks the agent and puts down what it says as one line, its end included. Blocks, and for long if the tables are large.
 pub(super) fn answer(source: &dyn Source, request: &Request) -> Vec<u8> {
     match request {
-        Request::Status => line(source.status()),
-        Request::Clones => line(source.clones()),
-        Request::Routes => line(source.routes()),
-        Request::NextHops => line(source.next_hops()),
-        Request::Interfaces => line(source.interfaces()),
+        Request::Status {} => line(source.status()),
+        Request::Clones {} => line(source.clones()),
+        Request::Routes {} => line(source.routes()),
+        Request::NextHops {} => line(source.next_hops()),
+        Request::Interfaces {} => line(source.interfaces()),
         Request::Get { address } => line(source.get(*address)),
     }
 }

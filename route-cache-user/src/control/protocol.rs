@@ -8,19 +8,21 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// A request of a client.
+///
+/// Variants without fields are written `{}`: of a unit variant serde would take any field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
     /// [`Status`].
-    Status,
+    Status {},
     /// All [`CloneEntry`]s.
-    Clones,
+    Clones {},
     /// All [`RouteEntry`]s.
-    Routes,
+    Routes {},
     /// All [`NextHopEntry`]s.
-    NextHops,
+    NextHops {},
     /// All [`InterfaceEntry`]s.
-    Interfaces,
+    Interfaces {},
     /// What happens to a packet to this address: an [`Explanation`].
     Get {
         /// Destination.

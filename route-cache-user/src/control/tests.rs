@@ -138,6 +138,7 @@ fn garbage_is_answered_with_what_is_wrong_and_the_next_client_is_served() {
         (b"{\"command\":\"get\"}\n", "address"),
         (b"{\"command\":\"get\",\"address\":\"1.2.3\"}\n", "address"),
         (b"{\"command\":\"get\",\"address\":\"1.2.3.4\",\"port\":1}\n", "port"),
+        (b"{\"command\":\"status\",\"more\":1}\n", "more"),
         (binary, "not a request"),
         (&nested, "not a request"),
         (&long, "longer than 65536 bytes"),
