@@ -242,8 +242,9 @@ pub(super) fn try_parse(
             if options.interfaces.is_empty() {
                 return Err(Refusal::Usage(grammar.error(
                     ErrorKind::MissingRequiredArgument,
-                    "no interface named: give --interface NAME-OR-GLOB to run the agent, \
-                     or a command such as 'status' to ask a running one",
+                    "no interface named: give --interface NAME-OR-GLOB, or name it in the \
+                     configuration file, to run the agent; or give a command such as 'status' \
+                     to ask a running one",
                 )));
             }
             Ok(Invocation::Agent(Box::new(options)))

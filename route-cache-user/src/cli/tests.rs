@@ -249,6 +249,8 @@ fn wrong_commands_are_usage_errors() {
     ] {
         usage_error(line);
     }
+    let error = usage_error("--interface eth0 --rtexpire -5");
+    assert!(error.contains("must not be negative"), "{error}");
     let error = usage_error("--interface eth0 status");
     assert!(error.contains("--interface is an option of the agent"), "{error}");
     let error = usage_error("--rtexpire 3600s show clones");

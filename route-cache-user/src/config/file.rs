@@ -90,21 +90,24 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Content {
     };
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let problems = errors.iter().take(MOST_ERRORS).map(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let name: String =
-                error.span().and_then(|span| text.get(span)).unwrap_or_default().into();
-            let message = match error.message() {
-                "duplicate key" if !name.is_empty() => {
-                    format!("{} stands here a second time", name.escape_debug())
-                }
-                message => message.to_owned(),
-            };
-            Problem::at(places.of(at), message)
-        });
-        return Content { problems: Problems(problems.collect()), ..Content::default() };
+        return Content { problems: broken(text, errors, &places), ..Content::default() };
     }
     settings(table.get_ref(), &places)
+}
+
+fn broken(text: &str, mut errors: Vec<toml::de::Error>, places: &Places<'_>) -> Problems {
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
+    let problems = errors.iter().take(MOST_ERRORS).map(|error| {
+        let span = error.span().unwrap_or_default();
+        let message = match (error.message(), text.get(span.clone()).unwrap_or_default()) {
+            ("duplicate key", name) if !name.is_empty() => {
+                format!("{} stands here a second time", name.escape_debug())
+            }
+            (message, _) => message.to_owned(),
+        };
+        Problem::at(places.of(span.start), message)
+    });
+    Problems(problems.collect())
 }
 
 fn settings(table: &DeTable<'_>, places: &Places<'_>) -> Content {

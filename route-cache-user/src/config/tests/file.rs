@@ -122,6 +122,8 @@ fn broken_toml_is_refused_where_it_breaks() {
     ] {
         assert!(wrong(text).starts_with(at));
     }
+    let two = wrong(b"a = \nb = \"\n");
+    assert!(two.lines().map(|line| &line[..7]).eq(["FILE:1:", "FILE:2:"]), "{two}");
     let deep = "a=".to_owned() + &"[".repeat(100_000);
     assert!(parse(deep.as_bytes(), Path::new("FILE")).layer.is_empty());
 }
