@@ -1,11 +1,13 @@
 //! The agent of Route Cache, and its command line.
 //!
+//! - [`config`]: what is set, and by whom.
 //! - [`cli`], [`control`], [`metrics`], [`view`]: what people and machines ask, and what they are told.
 //! - [`agent`]: starts and stops the tasks; [`fib`]: the mirror of the kernel's tables; [`sweep`]: the life of clones.
 //! - [`dataplane`], [`maps`], [`sys`]: the BPF object, its maps, and the system calls no library has.
 
 mod agent;
 mod cli;
+mod config;
 mod control;
 mod dataplane;
 mod fib;
@@ -23,9 +25,10 @@ use crate::cli::{AgentOptions, Invocation};
 fn main() -> ExitCode {
     match cli::parse() {
         Invocation::Client { command, control_socket } => cli::run_client(command, &control_socket),
+        Invocation::CheckConfig { sources } => cli::check_config(sources),
         Invocation::Agent(options) => {
             log_to_stderr(&options);
-            match agent::run(options) {
+            match agent::run(*options) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     eprintln!("route-cache: {error:#}");

@@ -1,82 +1,80 @@
-//! The options of the agent: one table of names, defaults, limits and help.
+//! The options of the agent: the settings in force, each as the type the agent works with.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{
-    Args, ValueEnum,
-    builder::{NonEmptyStringValueParser, RangedU64ValueParser},
-};
+use clap::ValueEnum;
 use glob::Pattern;
 
-use super::duration;
+use crate::config::{Setting, Settings};
 
-/// Longest interface name the kernel takes, in bytes.
-const LONGEST_NAME: usize = 15;
-
-/// The options of the agent, as given.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Agent options")]
+/// The options of the agent, from all sources; names, limits, defaults and help stand in its table.
+#[derive(Debug, Clone)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the agent shrinks no timeout and reloads nothing yet")
+)]
 pub(crate) struct AgentOptions {
-    /// Attach to this interface, or to all that match, now and later
-    #[arg(short, long = "interface", value_name = "NAME-OR-GLOB", value_parser = interface)]
+    /// Where to attach; never empty.
     pub(crate) interfaces: Vec<Pattern>,
-
-    /// Serve this namespace: a name of 'ip netns', or /proc/PID/ns/net
-    #[arg(long, value_name = "NAME|PATH", value_parser = NonEmptyStringValueParser::new())]
+    /// What a link that goes down does not purge (S15).
+    pub(crate) exempt_interfaces: Vec<Pattern>,
+    /// The namespace to serve, or nothing for the agent's own.
     pub(crate) netns: Option<String>,
-
-    /// XDP in the driver: native; in the stack: skb
-    #[arg(long, value_name = "MODE", hide_possible_values = true)]
-    #[arg(default_value = "native")]
+    /// Where the program runs.
     pub(crate) xdp_mode: XdpMode,
-
-    /// Prometheus metrics at /metrics
-    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
-    #[arg(default_value = "127.0.0.1:9477")]
+    /// For metrics.
     pub(crate) listen_address: SocketAddr,
-
-    /// Expire clones idle for this long
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    #[arg(default_value = "3600s")]
-    pub(crate) rtexpire: Duration,
-
-    /// Look for idle clones this often, at least 1s
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse_nonzero)]
-    #[arg(default_value = "600s")]
-    pub(crate) sweep_interval: Duration,
-
-    /// Most clones in the table of one CPU
-    #[arg(long, value_name = "N", value_parser = up_to(16_777_216))]
-    #[arg(default_value = "65536")]
-    pub(crate) clones_per_cpu: u32,
-
-    /// Most routes mirrored
-    #[arg(long, value_name = "N", value_parser = up_to(16_777_216))]
-    #[arg(default_value = "2097152")]
-    pub(crate) max_routes: u32,
-
-    /// Most next hops
-    #[arg(long, value_name = "N", value_parser = up_to(1_048_576))]
-    #[arg(default_value = "16384")]
-    pub(crate) max_next_hops: u32,
-
-    /// Consent that forwarded packets skip netfilter, tc and XFRM
-    #[arg(long)]
-    pub(crate) bypass_netfilter: bool,
-
-    /// Log one packet in N (default 1000); off without this
-    #[arg(long, value_name = "N", value_parser = up_to(u32::MAX))]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "1000")]
-    pub(crate) trace_packets: Option<u32>,
-
-    /// Log to stderr: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", hide_possible_values = true)]
-    #[arg(default_value = "info")]
-    pub(crate) log_level: LogLevel,
-
-    /// Global: stands with [`CommandLine`](super::command_line), since every client command takes it as well.
-    #[arg(skip)]
+    /// For commands.
     pub(crate) control_socket: PathBuf,
+    /// Idle clones live this long (S8); 0 keeps none.
+    pub(crate) rtexpire: Duration,
+    /// And under pressure this long at least (S11).
+    pub(crate) rtminexpire: Duration,
+    /// More clones of a CPU than this are pressure (S11).
+    pub(crate) rtmaxcache: u32,
+    /// Longest time between two walks (S10).
+    pub(crate) sweep_interval: Duration,
+    /// Capacity of a clone table.
+    pub(crate) clones_per_cpu: u32,
+    /// Capacity of the routes.
+    pub(crate) max_routes: u32,
+    /// Capacity of the next hops.
+    pub(crate) max_next_hops: u32,
+    /// Which packet makes a clone.
+    pub(crate) clone_on: CloneOn,
+    /// Whether packets may skip netfilter, tc and XFRM.
+    pub(crate) bypass_netfilter: bool,
+    /// One packet in so many is logged.
+    pub(crate) trace_packets: Option<u32>,
+    /// How much is logged.
+    pub(crate) log_level: LogLevel,
+    /// All of the above with their origins: for the status, for `set` and for a reload.
+    pub(crate) settings: Settings,
+}
+
+impl From<Settings> for AgentOptions {
+    fn from(settings: Settings) -> Self {
+        Self {
+            interfaces: settings.get(Setting::Interfaces),
+            exempt_interfaces: settings.get(Setting::ExemptInterfaces),
+            netns: settings.get(Setting::Netns),
+            xdp_mode: settings.get(Setting::XdpMode),
+            listen_address: settings.get(Setting::ListenAddress),
+            control_socket: settings.get(Setting::ControlSocket),
+            rtexpire: settings.get(Setting::RtExpire),
+            rtminexpire: settings.get(Setting::RtMinExpire),
+            rtmaxcache: settings.get(Setting::RtMaxCache),
+            sweep_interval: settings.get(Setting::SweepInterval),
+            clones_per_cpu: settings.get(Setting::ClonesPerCpu),
+            max_routes: settings.get(Setting::MaxRoutes),
+            max_next_hops: settings.get(Setting::MaxNextHops),
+            clone_on: settings.get(Setting::CloneOn),
+            bypass_netfilter: settings.get(Setting::BypassNetfilter),
+            trace_packets: settings.get(Setting::TracePackets),
+            log_level: settings.get(Setting::LogLevel),
+            settings,
+        }
+    }
 }
 
 /// Where the XDP program runs.
@@ -110,6 +108,17 @@ pub(crate) enum LogLevel {
     Trace,
 }
 
+/// Which packet to a destination makes its clone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CloneOn {
+    /// The second: a scan, which sends one to each, pushes out nothing that is in use.
+    #[value(help = None)]
+    SecondPacket,
+    /// The first.
+    #[value(help = None)]
+    FirstPacket,
+}
+
 impl From<LogLevel> for tracing::level_filters::LevelFilter {
     fn from(level: LogLevel) -> Self {
         match level {
@@ -120,23 +129,4 @@ impl From<LogLevel> for tracing::level_filters::LevelFilter {
             LogLevel::Trace => Self::TRACE,
         }
     }
-}
-
-/// 1 to `most`.
-fn up_to(most: u32) -> RangedU64ValueParser<u32> {
-    RangedU64ValueParser::new().range(1..=u64::from(most))
-}
-
-fn interface(text: &str) -> Result<Pattern, String> {
-    if text.is_empty() || text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) {
-        return Err("not the name of an interface".into());
-    }
-    if !text.contains(['*', '?', '[']) && text.len() > LONGEST_NAME {
-        return Err(format!("longer than {LONGEST_NAME} bytes, which no interface name can be"));
-    }
-    Pattern::new(text).map_err(|error| format!("not a pattern: {}", error.msg))
-}
-
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:9477 or [::1]:9477".into())
 }

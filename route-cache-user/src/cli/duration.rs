@@ -10,13 +10,16 @@ const LONGEST: u64 = u32::MAX as u64;
 /// # Errors
 ///
 /// What is wrong, as a sentence without its subject.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let (digits, scale) = match text.as_bytes().last() {
         Some(b's') => (&text[..text.len() - 1], 1),
         Some(b'm') => (&text[..text.len() - 1], 60),
         Some(b'h') => (&text[..text.len() - 1], 3600),
         _ => (text, 1),
     };
+    if digits.strip_prefix('-').is_some_and(|rest| rest.parse::<u64>().is_ok()) {
+        return Err("must not be negative".into());
+    }
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("expected whole seconds, minutes or hours, such as 90, 90s, 5m or 1h".into());
     }
@@ -27,18 +30,6 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
         .filter(|&seconds| seconds <= LONGEST)
         .map(Duration::from_secs)
         .ok_or_else(|| format!("more than {LONGEST} seconds"))
-}
-
-/// Like [`parse`], but at least a second.
-///
-/// # Errors
-///
-/// Likewise.
-pub(super) fn parse_nonzero(text: &str) -> Result<Duration, String> {
-    match parse(text)? {
-        Duration::ZERO => Err("must be at least 1s".into()),
-        duration => Ok(duration),
-    }
 }
 
 /// The two largest units: `3s`, `5m12s`, `2h3m`, `4d7h`.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! route-cache --interface eth0 …   parse ── AgentOptions ── (the agent)
+//! route-cache config check         parse ── check_config
 //! route-cache status|show|get …    parse ── run_client ── ask ── JSON, or tables for people
 //! ```
 
@@ -9,17 +10,21 @@ mod agent_options;
 mod ask;
 mod client;
 mod command_line;
-mod duration;
+mod config_check;
+pub(crate) mod duration;
 mod explain;
 mod listings;
 mod status;
 mod table;
 
 #[cfg(test)]
+mod settings_test;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use self::{
-    agent_options::{AgentOptions, XdpMode},
+    agent_options::{AgentOptions, CloneOn, LogLevel, XdpMode},
     client::run_client,
     command_line::{ClientCommand, Invocation, Listing, parse},
+    config_check::check_config,
 };

@@ -11,24 +11,41 @@ use std::{
 use clap::error::ErrorKind;
 
 use super::{
-    AgentOptions, ClientCommand, Invocation, Listing, XdpMode,
+    AgentOptions, ClientCommand, CloneOn, Invocation, Listing, XdpMode,
     client::ask_and_print,
-    command_line::try_parse,
-    duration::{human, parse, parse_nonzero},
+    command_line::{Refusal, try_parse},
+    duration::{human, parse},
 };
-use crate::control::{
-    Limits,
-    fake::{Fake, Place},
-    tests::Server,
+use crate::{
+    config::Environment,
+    control::{
+        Limits,
+        fake::{Fake, Place},
+        tests::Server,
+    },
 };
 
+/// A machine where nothing is set.
 fn words(line: &str) -> Result<Invocation, clap::Error> {
-    try_parse(std::iter::once("route-cache").chain(line.split_whitespace()))
+    words_with(line, &[], Path::new("/nonexistent/config.toml")).map_err(|refusal| match refusal {
+        Refusal::Usage(error) => error,
+        Refusal::Settings(problems) => panic!("{line}: {problems}"),
+    })
+}
+
+pub(super) fn words_with(
+    line: &str,
+    environment: &[(&str, &str)],
+    standard_path: &Path,
+) -> Result<Invocation, Refusal> {
+    let environment: Environment = environment.iter().copied().collect();
+    let words = std::iter::once("route-cache").chain(line.split_whitespace());
+    try_parse(words, &environment, standard_path)
 }
 
 fn agent(line: &str) -> AgentOptions {
     match words(line) {
-        Ok(Invocation::Agent(options)) => options,
+        Ok(Invocation::Agent(options)) => *options,
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -60,6 +77,10 @@ fn the_defaults_are_those_of_the_manual() {
     assert_eq!(options.max_next_hops, 16_384);
     assert!(!options.bypass_netfilter);
     assert_eq!(options.trace_packets, None);
+    assert_eq!(options.exempt_interfaces, []);
+    assert_eq!(options.rtminexpire, Duration::from_secs(10));
+    assert_eq!(options.rtmaxcache, 49_152);
+    assert_eq!(options.clone_on, CloneOn::SecondPacket);
     assert_eq!(options.control_socket, Path::new("/run/route-cache/control.sock"));
     let level = tracing::level_filters::LevelFilter::from(options.log_level);
     assert_eq!(level, tracing::level_filters::LevelFilter::INFO);
@@ -70,8 +91,13 @@ fn every_option_of_the_agent_is_taken() {
     let options = agent(
         "--interface eth0 -i veth* --netns router --xdp-mode skb --listen-address [::1]:0 \
          --rtexpire 5m --sweep-interval 1s --clones-per-cpu 1 --max-routes 10 --max-next-hops 1048576 \
-         --bypass-netfilter --trace-packets --log-level trace --control-socket /tmp/s",
+         --bypass-netfilter --trace-packets --log-level trace --control-socket /tmp/s \
+         --exempt-interface vrrp* --rtminexpire 2m --rtmaxcache 1 --clone-on first-packet",
     );
+    assert_eq!(options.exempt_interfaces[0].as_str(), "vrrp*");
+    assert_eq!(options.rtminexpire, Duration::from_secs(120));
+    assert_eq!(options.rtmaxcache, 1);
+    assert_eq!(options.clone_on, CloneOn::FirstPacket);
     assert!(options.interfaces[1].matches("veth12") && !options.interfaces[1].matches("eth0"));
     assert_eq!(options.netns.as_deref(), Some("router"));
     assert_eq!(options.xdp_mode, XdpMode::Skb);
@@ -116,9 +142,15 @@ fn wrong_values_are_usage_errors_that_name_the_option() {
         ("--max-next-hops", "1048577"),
         ("--trace-packets", "0"),
         ("--log-level", "loud"),
+        ("--exempt-interface", "a/b"),
+        ("--rtminexpire", "0"),
+        ("--rtmaxcache", "0"),
+        ("--rtmaxcache", "16777217"),
+        ("--clone-on", "third-packet"),
+        ("--bypass-netfilter", "maybe"),
     ] {
         let given = format!("{option}={value}");
-        let error = try_parse(["route-cache", "--interface", "eth0", &given]).unwrap_err();
+        let error = words(&format!("--interface eth0 {given}")).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains(option), "{given}: {error}");
     }
@@ -164,8 +196,7 @@ fn durations_are_whole_seconds_minutes_or_hours() {
     ] {
         assert!(parse(text).is_err(), "{text}");
     }
-    assert!(parse_nonzero("0m").unwrap_err().contains("at least 1s"));
-    assert_eq!(parse_nonzero("1"), Ok(Duration::from_secs(1)));
+    assert_eq!(parse("-1s").unwrap_err(), "must not be negative");
 }
 
 #[test]
@@ -205,9 +236,21 @@ fn client_commands_take_their_options_before_and_after() {
 
 #[test]
 fn wrong_commands_are_usage_errors() {
-    for line in ["banana", "show", "show bananas", "get", "get banana", "get 1.2.3", "status now"] {
+    for line in [
+        "banana",
+        "show",
+        "show bananas",
+        "get",
+        "get banana",
+        "get 1.2.3",
+        "status now",
+        "config",
+        "config chekc",
+    ] {
         usage_error(line);
     }
+    let error = usage_error("--interface eth0 --rtexpire -5");
+    assert!(error.contains("must not be negative"), "{error}");
     let error = usage_error("--interface eth0 status");
     assert!(error.contains("--interface is an option of the agent"), "{error}");
     let error = usage_error("--rtexpire 3600s show clones");
@@ -221,7 +264,9 @@ fn help_shows_every_option_and_ends_with_examples() {
         assert_eq!(help.kind(), ErrorKind::DisplayHelp);
         assert_eq!(help.exit_code(), 0);
         let help = help.to_string();
-        for option in ["--interface", "--bypass-netfilter", "--trace-packets", "--control-socket"] {
+        for option in
+            ["--interface", "--bypass-netfilter", "--trace-packets", "--control-socket", "--config"]
+        {
             assert!(help.contains(option), "{option}");
         }
         assert!(help.split_once("Examples:").unwrap().1.contains("route-cache get 192.0.2.1"));
