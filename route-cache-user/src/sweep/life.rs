@@ -282,10 +282,10 @@ impl Life {
         self.cpus.iter_mut().for_each(|cpu| cpu.call_by(now.saturating_add(wait)));
     }
 
-    /// The longest that a table goes without a walk.
+    /// The longest that a table goes without a walk (S10), and no less than a second (S12).
     fn longest_wait(&self) -> u64 {
         if self.better.punctual {
-            self.interval().min(self.timeout.in_force().jiffies(self.hz))
+            self.interval().min(self.timeout.in_force().jiffies(self.hz)).max(self.second())
         } else {
             self.interval()
         }

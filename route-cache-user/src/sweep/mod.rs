@@ -5,7 +5,7 @@
 //!
 //! What is decided is decided in [`life`], without I/O and clock: [`cpu`] says who may walk, [`timeout`] and [`history`]
 //! when a clone expires, [`policy`] what becomes of it, [`pressure`] how hard memory presses, [`exempt`] which interfaces
-//! purge nothing.
+//! purge nothing. `tests` holds it to the seed's rules.
 
 #![cfg_attr(
     not(test),
@@ -20,6 +20,9 @@ pub(crate) mod policy;
 mod pressure;
 mod settings;
 mod timeout;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
