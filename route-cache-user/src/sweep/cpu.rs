@@ -45,8 +45,8 @@ pub(super) struct Cpu {
     drain_due: Option<u64>,
     /// The second of the last drain, for S13.
     drained_in: Option<u64>,
-    /// Since when its walks find little.
-    pub(super) quiet_since: Option<u64>,
+    /// The first and the last of the walks in a row that left little.
+    quiet: Option<(u64, u64)>,
 }
 
 impl Cpu {
@@ -59,7 +59,7 @@ impl Cpu {
             last_walk: None,
             drain_due: None,
             drained_in: None,
-            quiet_since: None,
+            quiet: None,
         }
     }
 
@@ -117,6 +117,16 @@ impl Cpu {
             }
             Purpose::Due | Purpose::Updating => self.end_walk(again, now, second),
         }
+    }
+
+    /// A walk left little, or not.
+    pub(super) fn note_quiet(&mut self, is_quiet: bool, now: u64) {
+        self.quiet = is_quiet.then_some((self.quiet.map_or(now, |(first, _)| first), now));
+    }
+
+    /// For how long walks are known to have left little: what came after the last one is not known.
+    pub(super) fn quiet_for(&self) -> Option<u64> {
+        self.quiet.map(|(first, last)| last.saturating_sub(first))
     }
 
     /// The next walk is due at `time` at the latest.

@@ -216,7 +216,7 @@ impl Life {
     pub(crate) fn note_pressure(&mut self, pressure: Pressure, now: u64) -> Relief {
         let before = std::mem::replace(&mut self.pressure, pressure);
         if pressure != Pressure::None || before != Pressure::None {
-            self.cpus.iter_mut().for_each(|cpu| cpu.quiet_since = None);
+            self.cpus.iter_mut().for_each(|cpu| cpu.note_quiet(false, now));
         }
         match pressure {
             Pressure::None => Relief::default(),
@@ -256,7 +256,7 @@ impl Life {
     fn note_quiet(&mut self, cpu: usize, kept: u64, now: u64) {
         let is_little = kept == 0 || kept.saturating_mul(2) < self.settings.rtmaxcache;
         if let Some(cpu) = self.cpus.get_mut(cpu) {
-            cpu.quiet_since = cpu.quiet_since.or(Some(now)).filter(|_| is_little);
+            cpu.note_quiet(is_little, now);
         }
     }
 
@@ -266,7 +266,10 @@ impl Life {
         let from = self.timeout.in_force();
         let is_an_interval_ago = |time: u64| now.saturating_sub(time) >= self.interval();
         let is_quiet = self.pressure == Pressure::None
-            && self.cpus.iter().all(|cpu| cpu.quiet_since.is_some_and(is_an_interval_ago))
+            && self
+                .cpus
+                .iter()
+                .all(|cpu| cpu.quiet_for().is_some_and(|time| time >= self.interval()))
             && self.last_shrink.is_none_or(is_an_interval_ago)
             && self.last_growth.is_none_or(is_an_interval_ago);
         if !self.better.recovery || !is_quiet || !self.timeout.grow(now) {

@@ -20,6 +20,8 @@ const WINDOW: u64 = 2;
 struct Clone {
     last_used: u64,
     generation: u32,
+    /// Used under `rtexpire` 0: for the seed it is gone with its last packet (S8), here with the next walk.
+    is_gone: bool,
 }
 
 pub(super) struct DataPlane {
@@ -53,12 +55,10 @@ impl DataPlane {
         }
     }
 
-    /// The clones of a CPU that forward packets. Clones that `rtexpire` 0 let expire with their last packet are gone for
-    /// the seed, and may stay in the table here until the next walk; likewise those that are not current.
+    /// The clones of a CPU that the seed would have as well, and when each expires.
     pub(super) fn live(&self, cpu: usize) -> BTreeMap<Destination, u64> {
         let is_live = |(destination, clone): &(&Destination, &Clone)| {
-            self.is_current(**destination, **clone)
-                && self.life.expiry(clone.last_used) > clone.last_used
+            self.is_current(**destination, **clone) && !clone.is_gone
         };
         self.tables[cpu]
             .iter()
@@ -88,7 +88,9 @@ impl DataPlane {
             }
         }
         let generation = self.generations[usize::from(interface_of(destination))];
-        self.tables[cpu].insert(destination, Clone { last_used: now, generation });
+        let is_gone = self.life.rtexpire().0 == 0;
+        assert!(!is_gone || self.life.expiry(now) == now, "S8: it expires with its last packet");
+        self.tables[cpu].insert(destination, Clone { last_used: now, generation, is_gone });
     }
 
     /// The generation first, then the walk.
@@ -112,11 +114,12 @@ impl DataPlane {
         let table = self.tables[cpu].clone();
         for (destination, clone) in table {
             walk.found += 1;
-            let stale =
-                (!self.is_current(destination, clone)).then_some(Reason::LinkDown);
+            let stale = (!self.is_current(destination, clone)).then_some(Reason::LinkDown);
             match self.life.judge(ticket.purpose(), clone.last_used, stale, now) {
                 Fate::Keep(expiry) => walk.note_expiry(expiry),
-                Fate::Expire(_) if stuck.contains(&destination) && live.contains_key(&destination) => {
+                Fate::Expire(_)
+                    if stuck.contains(&destination) && live.contains_key(&destination) =>
+                {
                     walk.note_expiry(now);
                 }
                 Fate::Expire(_) => {

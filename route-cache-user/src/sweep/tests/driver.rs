@@ -60,12 +60,13 @@ impl Driver {
             }
             Step::Drain { cpu } => {
                 model.drain(cpu % self.cpus, now);
-                if switches.drain_reaches_all {
-                    product.life.drain(now);
+                let drained = if switches.drain_reaches_all {
+                    product.life.drain(now)
                 } else {
-                    product.life.drain_cpu(cpu % self.cpus, now);
-                }
-                self.carry_out_drains();
+                    let is_drained = product.life.drain_cpu(cpu % self.cpus, now);
+                    is_drained.then_some(cpu % self.cpus).into_iter().collect()
+                };
+                self.carry_out(drained)?;
             }
             Step::LinkDown { interface, is_forced } => {
                 model.link_down(interface, is_forced, now);
@@ -73,8 +74,8 @@ impl Driver {
             }
             Step::Pressure(pressure) => {
                 model.pressure(pressure, now);
-                product.life.note_pressure(pressure, now);
-                self.carry_out_drains();
+                let relief = product.life.note_pressure(pressure, now);
+                self.carry_out(relief.drained)?;
             }
             Step::Stick { destination } => {
                 if !model.stuck.remove(&destination) {
@@ -121,17 +122,14 @@ impl Driver {
         Ok(())
     }
 
-    /// Carries out the drains that are due, but no walks: a drain comes before a walk.
-    fn carry_out_drains(&mut self) {
-        for cpu in 0..self.cpus {
-            if self.product.life.wake(cpu).is_some_and(|wake| wake <= self.now)
-                && self.model.tables[cpu].timer > self.now
-            {
-                let ticket = self.product.life.begin_walk(cpu, self.now).expect("it is due");
-                assert_eq!(ticket.purpose(), Purpose::Drain);
-                self.product.walk(cpu, ticket, &self.model.stuck, self.now);
-            }
+    /// Carries out drains, which come before walks.
+    fn carry_out(&mut self, drained: Vec<usize>) -> TestCaseResult {
+        for cpu in drained {
+            let ticket = self.product.life.begin_walk(cpu, self.now).expect("a drain is due");
+            prop_assert_eq!(ticket.purpose(), Purpose::Drain);
+            self.product.walk(cpu, ticket, &self.model.stuck, self.now);
         }
+        Ok(())
     }
 
     fn agree(&self, after: impl std::fmt::Debug) -> TestCaseResult {

@@ -85,7 +85,13 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(cpus: usize, hz: u64, settings: &Settings, switches: Switches, now: u64) -> Self {
+    pub(super) fn new(
+        cpus: usize,
+        hz: u64,
+        settings: &Settings,
+        switches: Switches,
+        now: u64,
+    ) -> Self {
         let operators = Entry { is_managed: false, is_expiring: false, expire: 0 };
         let table = || Table {
             entries: BTreeMap::from([(STATIC, operators.clone())]),
@@ -208,10 +214,12 @@ impl Model {
     fn recover(&mut self, now: u64) {
         let interval = self.interval * self.hz;
         let long_ago = |time: Option<u64>| time.is_none_or(|time| now - time >= interval);
-        let all_quiet = self
-            .tables
-            .iter()
-            .all(|table| table.quiet_since.is_some() && long_ago(table.quiet_since));
+        // What happened after its last walk is not known of any CPU.
+        let all_quiet =
+            self.tables.iter().all(|table| match (table.quiet_since, table.last_walk) {
+                (Some(since), Some(last)) => last - since >= interval,
+                _ => false,
+            });
         if self.switches.recovery
             && all_quiet
             && self.pressure == Pressure::None
@@ -226,11 +234,8 @@ impl Model {
     }
 
     fn longest_wait(&self) -> u64 {
-        let seconds = if self.switches.punctual {
-            self.interval.min(self.rtexpire)
-        } else {
-            self.interval
-        };
+        let seconds =
+            if self.switches.punctual { self.interval.min(self.rtexpire) } else { self.interval };
         seconds * self.hz
     }
 

@@ -13,17 +13,31 @@ const DESTINATIONS: u8 = 10;
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Packet { cpu: usize, destination: u8 },
+    Packet {
+        cpu: usize,
+        destination: u8,
+    },
     /// Time passes, and timers fire when they are due.
-    Run { jiffies: u64 },
+    Run {
+        jiffies: u64,
+    },
     /// Time passes at once, and late timers fire at its end.
-    Jump { jiffies: u64 },
+    Jump {
+        jiffies: u64,
+    },
     Set(Setting, u64),
-    Drain { cpu: usize },
-    LinkDown { interface: u8, is_forced: bool },
+    Drain {
+        cpu: usize,
+    },
+    LinkDown {
+        interface: u8,
+        is_forced: bool,
+    },
     Pressure(Pressure),
     /// A clone cannot be deleted, or can be again.
-    Stick { destination: u8 },
+    Stick {
+        destination: u8,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -36,8 +50,12 @@ pub(super) struct Script {
 
 pub(super) fn script() -> impl Strategy<Value = Script> {
     let hz = prop::sample::select(vec![24, 100, 250, 1000]);
-    (1..4usize, hz, settings(), steps())
-        .prop_map(|(cpus, hz, settings, steps)| Script { cpus, hz, settings, steps })
+    (1..4usize, hz, settings(), steps()).prop_map(|(cpus, hz, settings, steps)| Script {
+        cpus,
+        hz,
+        settings,
+        steps,
+    })
 }
 
 pub(super) fn switches() -> impl Strategy<Value = Switches> {
