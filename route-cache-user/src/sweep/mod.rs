@@ -9,7 +9,7 @@
 
 #![cfg_attr(
     not(test),
-    allow(dead_code, reason = "set, drain and pressure come from the control socket and PSI")
+    expect(dead_code, reason = "set, drain and pressure come from the control socket and PSI")
 )]
 
 mod cpu;

@@ -21,11 +21,6 @@ impl Timeout {
         Self { hz, configured, in_force: configured, history }
     }
 
-    /// What the operator set.
-    pub(crate) const fn configured(&self) -> Seconds {
-        self.configured
-    }
-
     /// What counts from the next packet on: at most what was configured.
     pub(crate) const fn in_force(&self) -> Seconds {
         self.in_force

@@ -140,7 +140,9 @@ fn s12_the_next_walk_is_when_the_first_clone_expires() {
 #[test]
 fn s13_a_drain_reaches_all_cpus_but_none_twice_in_a_second() {
     let mut life = seed(3);
-    (0..3).for_each(|cpu| drop(walk(&mut life, cpu, 0, START)));
+    for cpu in 0..3 {
+        walk(&mut life, cpu, 0, START);
+    }
     assert!(life.drain_cpu(1, at(10)));
     assert_eq!(life.drain(at(10)), [0, 2], "CPU 1 is draining");
     for cpu in 0..3 {
@@ -179,7 +181,9 @@ fn s14_a_clone_that_is_not_current_goes_for_its_own_reason() {
 #[test]
 fn s16_settings_act_at_once_and_impossible_values_change_nothing() {
     let mut life = seed(2);
-    (0..2).for_each(|cpu| drop(walk(&mut life, cpu, 0, START)));
+    for cpu in 0..2 {
+        walk(&mut life, cpu, 0, START);
+    }
     life.set(Setting::RtExpire, 60, at(100)).unwrap();
     assert_eq!((life.rtexpire(), life.expiry(at(50))), (Seconds(60), at(160)), "as a shrink");
     assert_eq!([life.wake(0), life.wake(1)], [Some(at(160)); 2]);
