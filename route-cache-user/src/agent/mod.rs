@@ -58,8 +58,9 @@ pub(crate) fn run(options: AgentOptions) -> Result<()> {
     let served = runtime.block_on(async {
         let (mut event_loop, shared) = EventLoop::start(options, wanted)?;
         let source: Arc<View> = Arc::new(View::new(Arc::clone(&shared)));
+        let policy = Arc::new(sweep::Policy::new(&shared));
         for index in 0..shared.clones.len() {
-            tokio::spawn(sweep::run(Arc::clone(&shared), index));
+            tokio::spawn(sweep::run(Arc::clone(&shared), Arc::clone(&policy), index));
         }
         let never = std::future::pending::<()>;
         let asked = Arc::<View>::clone(&source);

@@ -2,12 +2,32 @@
 //!
 //! One task per CPU table with a timer of its own (S10), so that none waits for another and a walk that still runs is
 //! not started twice (S19). The walk itself runs off the event loop: it never delays the promise to the data plane.
+//!
+//! What is decided is decided in [`life`], without I/O and clock: [`cpu`] says who may walk, [`timeout`] and [`history`]
+//! when a clone expires, [`policy`] what becomes of it, [`pressure`] how hard memory presses, [`exempt`] which interfaces
+//! purge nothing. `tests` holds it to the seed's rules.
 
+#![cfg_attr(
+    not(test),
+    expect(dead_code, reason = "set, drain and pressure come from the control socket and PSI")
+)]
+
+mod cpu;
+mod exempt;
+mod history;
+pub(crate) mod life;
 pub(crate) mod policy;
+mod pressure;
+mod settings;
+mod timeout;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
+    io,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,25 +36,47 @@ use std::{
 use route_cache_common::{Address4, Route};
 use tokio::sync::Notify;
 
-use self::policy::{Fate, Reason};
+use self::{
+    cpu::Purpose,
+    life::{Better, Life},
+    policy::{Fate, Reason, Walk},
+    settings::{Seconds, Settings},
+};
 use crate::{agent::Shared, maps::CloneTable};
 
 /// Clones visited and deleted at a time.
 const BATCH: usize = 4096;
+
+/// The policy, shared by the sweepers of all CPUs.
+pub(crate) struct Policy(RwLock<Life>);
+
+impl Policy {
+    /// As the options say.
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let options = &shared.options;
+        let settings = Settings {
+            rtexpire: Seconds(options.rtexpire.as_secs()),
+            sweep_interval: Seconds(options.sweep_interval.as_secs()),
+            ..Settings::for_capacity(options.clones_per_cpu)
+        };
+        let (cpus, clock) = (shared.clones.len(), &shared.clock);
+        Self(RwLock::new(Life::new(cpus, clock.hz(), settings, Better::ALL, clock.now())))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Life> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Life> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What the sweeper of one CPU table has done, and how it is called early.
 #[derive(Debug, Default)]
 pub(crate) struct Sweeper {
     expired: [AtomicU64; Reason::ALL.len()],
     call: Notify,
-}
-
-/// What one walk came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Walk {
-    found: u64,
-    killed: u64,
-    first_expiry: Option<u64>,
 }
 
 impl Sweeper {
@@ -48,32 +90,41 @@ impl Sweeper {
         self.call.notify_one();
     }
 
-    fn walk(&self, table: &CloneTable, shared: &Shared) -> std::io::Result<Walk> {
-        let clock = &shared.clock;
-        let timeout = clock.seconds(shared.options.rtexpire.as_secs());
-        let mut walk = Walk { found: 0, killed: 0, first_expiry: None };
+    fn walk(
+        &self,
+        table: &CloneTable,
+        shared: &Shared,
+        policy: &Policy,
+        purpose: Purpose,
+    ) -> io::Result<Walk> {
+        let mut walk = Walk::default();
         let mut dying: [Vec<Address4>; Reason::ALL.len()] = Default::default();
         table.visit(BATCH, |destinations, clones| {
-            let state = shared.read();
-            let now = clock.now();
+            let (state, life) = (shared.read(), policy.read());
+            let now = shared.clock.now();
             for (destination, clone) in destinations.iter().zip(clones) {
                 walk.found += 1;
                 let route = Route::unpack(clone.route);
                 let is_current = state.fib.slots.generation(route.slot) == Some(route.generation);
-                match policy::judge(clone, now, timeout, is_current) {
-                    Fate::Keep(expiry) => {
-                        walk.first_expiry =
-                            Some(walk.first_expiry.map_or(expiry, |first| first.min(expiry)));
-                    }
+                let stale = (!is_current).then_some(Reason::Route);
+                match life.judge(purpose, clone.last_used, stale, now) {
+                    Fate::Keep(expiry) => walk.note_expiry(expiry),
                     Fate::Expire(reason) => dying[reason as usize].push(*destination),
                 }
             }
         })?;
         for (reason, destinations) in Reason::ALL.into_iter().zip(&dying) {
             for batch in destinations.chunks(BATCH) {
-                let killed = table.delete(batch)?;
-                self.expired[reason as usize].fetch_add(killed, Ordering::Relaxed);
-                walk.killed += killed;
+                match table.delete(batch) {
+                    Ok(killed) => {
+                        self.expired[reason as usize].fetch_add(killed, Ordering::Relaxed);
+                        walk.killed += killed;
+                    }
+                    Err(error) => {
+                        tracing::warn!("cannot delete clones of CPU {}: {error}", table.cpu);
+                        walk.note_expiry(shared.clock.now());
+                    }
+                }
             }
         }
         Ok(walk)
@@ -81,41 +132,47 @@ impl Sweeper {
 }
 
 /// Sweeps one CPU's table until the runtime ends; the first walk is at once.
-pub(crate) async fn run(shared: Arc<Shared>, index: usize) {
-    let second = Duration::from_secs(1);
+pub(crate) async fn run(shared: Arc<Shared>, policy: Arc<Policy>, index: usize) {
+    let clock = &shared.clock;
     loop {
-        let (for_walk, clock) = (Arc::clone(&shared), &shared.clock);
+        let ticket = policy.write().begin_walk(index, clock.now());
+        let Some(ticket) = ticket else {
+            let wake = policy.read().wake(index);
+            let wait = wake.map_or(clock.hz(), |wake| wake.saturating_sub(clock.now()).max(1));
+            let wait = Duration::from_secs_f64(clock.to_seconds(wait));
+            let called = shared.sweepers[index].call.notified();
+            if tokio::time::timeout(wait, called).await.is_ok() {
+                policy.write().call(index, clock.now());
+            }
+            continue;
+        };
+        let (for_walk, its_policy, purpose) =
+            (Arc::clone(&shared), Arc::clone(&policy), ticket.purpose());
+        // The ticket stays here: it is given back even if the walk panics.
         let walked = tokio::task::spawn_blocking(move || {
             let table = &for_walk.clones[index];
-            for_walk.sweepers[index].walk(table, &for_walk)
+            for_walk.sweepers[index].walk(table, &for_walk, &its_policy, purpose)
         });
-        let first_expiry = match walked.await {
+        match walked.await {
             Ok(Ok(walk)) => {
+                let next = policy.write().end_walk(ticket, walk, clock.now());
                 tracing::debug!(
                     "swept the clones of CPU {index}: {} found, {} killed",
                     walk.found,
                     walk.killed
                 );
-                walk.first_expiry
+                if let Some(adjustment) = next.adjusted {
+                    tracing::info!("rtexpire: {} to {}", adjustment.from, adjustment.to);
+                }
             }
             Ok(Err(error)) => {
                 tracing::warn!("cannot sweep the clones of CPU {index}: {error}");
-                None
+                policy.write().break_off(ticket, clock.now());
             }
             Err(error) => {
                 tracing::error!("the sweep of CPU {index} broke off: {error}");
-                None
+                policy.write().break_off(ticket, clock.now());
             }
-        };
-        let interval = clock.seconds(shared.options.sweep_interval.as_secs());
-        let wait = policy::until_next_walk(first_expiry, clock.now(), clock.hz(), interval);
-        let wait = Duration::from_secs_f64(clock.to_seconds(wait));
-        // However often it is called, a second lies between two walks.
-        tokio::time::sleep(second.min(wait)).await;
-        let _called_or_due = tokio::time::timeout(
-            wait.saturating_sub(second),
-            shared.sweepers[index].call.notified(),
-        )
-        .await;
+        }
     }
 }
