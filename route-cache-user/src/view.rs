@@ -13,19 +13,20 @@ use ipnet::{IpNet, Ipv4Net};
 use route_cache_common::{Address4, Clone4, Outcome, Route, Tally, next_hop::NextHopVersion};
 
 use crate::{
-    agent::{PROMISE, Shared, State},
+    agent::{Shared, State},
+    config::Effective,
     control::{
         Source,
         protocol::{
             CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
-            Status,
+            SettingEntry, Status, Timeout,
         },
     },
     fib::{
         message::{Ifindex, KernelRoute},
         verdict::{HopKey, Verdict, Way, kind_name, table_name},
     },
-    sweep::policy::{self, Reason},
+    sweep::policy::Reason,
 };
 
 const FAMILY: &str = "ipv4";
@@ -63,24 +64,32 @@ impl View {
                     .into(),
                 refused,
                 deferred,
+                last_walk: sweeper.last_walk(),
             })
             .collect())
     }
 
-    fn settings(&self) -> BTreeMap<String, u64> {
-        let options = &self.shared.options;
-        BTreeMap::from(
-            [
-                ("rtexpire_seconds", options.rtexpire.as_secs()),
-                ("sweep_interval_seconds", options.sweep_interval.as_secs()),
-                ("clones_per_cpu", options.clones_per_cpu.into()),
-                ("max_routes", options.max_routes.into()),
-                ("max_next_hops", options.max_next_hops.into()),
-                ("promise_seconds", PROMISE.as_secs()),
-                ("kernel_hz", self.shared.clock.hz()),
-            ]
-            .map(|(name, value)| (name.to_owned(), value)),
-        )
+    fn settings(&self) -> BTreeMap<String, SettingEntry> {
+        let options = self.shared.options();
+        let entry = |effective: Effective| {
+            let entry =
+                SettingEntry { value: effective.value.to_string(), origin: effective.origin };
+            (effective.setting.to_string(), entry)
+        };
+        options.settings.effective().map(entry).collect()
+    }
+
+    fn timeout(&self) -> Timeout {
+        let policy = self.shared.policy.read();
+        let [shrunk, recovered] = self.shared.adjustments();
+        Timeout {
+            rtexpire_seconds: policy.rtexpire().0,
+            rtminexpire_seconds: policy.settings().rtminexpire.0,
+            rtmaxcache: policy.settings().rtmaxcache,
+            shrunk,
+            recovered,
+            memory_pressure: self.shared.pressure().name().into(),
+        }
     }
 }
 
@@ -107,10 +116,11 @@ impl Source for View {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime_seconds: shared.started.elapsed().as_secs_f64(),
-            netns: shared.options.netns.clone(),
+            netns: shared.options().netns.clone(),
             accelerating: reasons.is_empty(),
             reasons,
             settings: self.settings(),
+            timeout: self.timeout(),
             outcomes,
             clones,
             routes: BTreeMap::from([(FAMILY.to_owned(), state.fib.installed.len() as u64)]),
@@ -210,6 +220,10 @@ impl Source for View {
             .collect())
     }
 
+    fn histograms(&self) -> Vec<prometheus::Histogram> {
+        self.shared.measured.all()
+    }
+
     fn get(&self, address: IpAddr) -> Result<Explanation> {
         let IpAddr::V4(dst) = address else {
             bail!("{address}: IPv6 is left to the kernel, all of it");
@@ -282,7 +296,7 @@ impl View {
         let hop = names.0.get(&clone.route[0])?;
         let dst = Ipv4Addr::from(destination);
         let now = clock.now();
-        let timeout = clock.seconds(self.shared.options.rtexpire.as_secs());
+        let expiry = self.shared.policy.read().expiry(clone.last_used);
         let idle = clock.to_seconds(now.saturating_sub(clone.last_used));
         let route_mtu = Some(u32::from(route.mtu)).filter(|mtu| *mtu != 0);
         Some(CloneEntry {
@@ -296,8 +310,7 @@ impl View {
             packets: clone.packets,
             bytes: clone.bytes,
             idle_seconds: idle,
-            expires_in_seconds: clock
-                .to_seconds(policy::expiry(clone, timeout).saturating_sub(now)),
+            expires_in_seconds: clock.to_seconds(expiry.saturating_sub(now)),
             state: if idle < IN_USE.as_secs_f64() { "in-use" } else { "expiring" }.into(),
         })
     }

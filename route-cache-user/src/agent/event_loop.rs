@@ -2,19 +2,22 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, atomic::AtomicU8},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use route_cache_common::{Config, Tally, next_hop::NextHopVersion};
+use route_cache_common::{Config, next_hop::NextHopVersion};
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::mpsc,
     task::JoinHandle,
 };
 
 use super::{
     PROMISE, Shared, State,
+    orders::{Ordered, Orders},
+    pressure::Watch,
     resync::{Resync, Step, finished},
     trace,
 };
@@ -36,7 +39,8 @@ use crate::{
         tables::{Cause, Tables},
     },
     maps::Writer,
-    sweep::Sweeper,
+    metrics::Measured,
+    sweep::{Policy, Sweeper},
 };
 
 /// How often the promise is renewed, and what cannot be heard is asked for.
@@ -56,20 +60,22 @@ const RECEIVE_BUFFER: usize = 128 << 20;
 
 /// The event loop and what it alone owns.
 pub(super) struct EventLoop {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     wanted: Wanted,
     ebpf: aya::Ebpf,
-    writer: Writer,
+    pub(super) writer: Writer,
     clock_reader: ClockReader,
-    config: Config,
+    pub(super) config: Config,
     last_tick: Option<Instant>,
     /// [`Config::CLONE_ON_SECOND`], or nothing.
-    admission: u64,
+    pub(super) admission: u64,
     monitor: Monitor,
     /// For questions about single neighbours.
     dumper: Dumper,
     resync: Resync,
     interlocks: Option<JoinHandle<Result<interlock::Found>>>,
+    orders: mpsc::Receiver<Ordered>,
+    pub(super) pressure: Watch,
 }
 
 impl EventLoop {
@@ -101,14 +107,21 @@ impl EventLoop {
             resyncs: BTreeMap::new(),
             overruns: 0,
         };
+        let (orders, given) = Orders::channel();
+        let pressure = Watch::begin(clock.hz());
         let shared = Arc::new(Shared {
+            orders,
+            measured: Measured::new().context("cannot set up the histograms")?,
+            pressure: AtomicU8::new(0),
+            adjustments: Default::default(),
             started: Instant::now(),
+            policy: Policy::new(&options, clones.len(), &clock),
             clock,
             sweepers: clones.iter().map(|_| Sweeper::default()).collect(),
             clones,
             counters,
             state: RwLock::new(state),
-            options,
+            options: RwLock::new(Arc::new(options)),
         });
         let mut event_loop = Self {
             shared: Arc::clone(&shared),
@@ -123,6 +136,8 @@ impl EventLoop {
             dumper: Dumper::open().context("cannot open a netlink socket")?,
             resync: Resync::default(),
             interlocks: None,
+            orders: given,
+            pressure,
         };
         event_loop.begin(tables)?;
         Ok((event_loop, shared))
@@ -146,7 +161,7 @@ impl EventLoop {
         if !wanted.iter().any(|link| state.attachments.is_attached(link.ifindex)) {
             bail!("none of the interfaces wanted could be attached");
         }
-        let found = interlock::poll(&tables.link_names(), self.shared.options.bypass_netfilter)?;
+        let found = interlock::poll(&tables.link_names(), self.shared.options().bypass_netfilter)?;
         state.fib.set_interlocks(found);
         *state.resyncs.entry(Cause::Start).or_default() += 1;
         state.fib.replace(tables);
@@ -165,6 +180,8 @@ impl EventLoop {
     pub(super) async fn serve(&mut self) -> Result<()> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let memory_is_short = self.pressure.woken();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut events = Vec::new();
@@ -181,6 +198,9 @@ impl EventLoop {
                     Step::Due => self.start_resync(),
                     Step::Finished(tables) => self.resynced(tables),
                 },
+                Some(order) = self.orders.recv() => self.obey(order),
+                _ = hangup.recv() => self.reload(),
+                () = memory_is_short.notified() => self.steer_pressure(),
                 found = finished(&mut self.interlocks) => self.polled(found),
             }
         }
@@ -207,8 +227,10 @@ impl EventLoop {
         }
         self.confirm_stale();
         self.steer_admission();
+        self.steer_pressure();
         if self.interlocks.is_none() {
-            let (shared, bypass) = (Arc::clone(&self.shared), self.shared.options.bypass_netfilter);
+            let (shared, bypass) =
+                (Arc::clone(&self.shared), self.shared.options().bypass_netfilter);
             self.interlocks = Some(tokio::task::spawn_blocking(move || {
                 let names = shared.read().fib.tables.link_names();
                 interlock::poll(&names, bypass)
@@ -245,6 +267,7 @@ impl EventLoop {
 
     /// Takes in what the kernel said.
     fn hear(&mut self, received: Received, events: &mut Vec<Event>) {
+        let heard = Instant::now();
         let doubt = match received {
             Received::Events => None,
             Received::Overrun => Some(Cause::Overrun),
@@ -274,6 +297,7 @@ impl EventLoop {
             self.resync.want(cause);
         }
         self.install_or_distrust(&mut state);
+        self.shared.measured.change.observe(heard.elapsed().as_secs_f64());
     }
 
     /// Attaches to interfaces that appear and match, lets go of those that vanish or are renamed away.
@@ -394,34 +418,10 @@ impl EventLoop {
             self.config.flags = 0;
             self.writer.write_config(&self.config)?;
         }
-        if !plan.generations.is_empty() {
+        if !plan.generations.is_empty() || !plan.hops.is_empty() {
             self.shared.sweepers.iter().for_each(Sweeper::call);
         }
         Ok(())
-    }
-
-    /// With a table more than half full, only destinations that are seen twice get a clone; with all below three
-    /// eighths, the budget of first packets is back.
-    fn steer_admission(&mut self) {
-        let Ok(created) = self.shared.counters.tally(Tally::CloneCreated) else {
-            return;
-        };
-        let fullest = self.shared.clones.iter().zip(created).map(|(table, created)| {
-            created.saturating_sub(table.removed()) * 8 / u64::from(table.capacity)
-        });
-        let admission = match fullest.max() {
-            Some(4..) => Config::CLONE_ON_SECOND,
-            Some(3) => self.admission,
-            Some(..=2) | None => 0,
-        };
-        if admission == self.admission {
-            return;
-        }
-        self.admission = admission;
-        self.config.flags = self.config.flags & !Config::CLONE_ON_SECOND | admission;
-        if let Err(error) = self.writer.write_config(&self.config) {
-            tracing::warn!("cannot change whom the clone tables admit: {error:#}");
-        }
     }
 
     /// Has the kernel confirm the stale next hops that carried packets, as a packet of its own would (row 32).

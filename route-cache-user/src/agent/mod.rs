@@ -8,18 +8,24 @@
 //! ```
 
 mod event_loop;
+pub(crate) mod orders;
+mod pressure;
 mod resync;
 mod trace;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
+use route_cache_common::Tally;
 
-use self::event_loop::EventLoop;
+use self::{event_loop::EventLoop, orders::Orders};
 use crate::{
     cli::AgentOptions,
     control,
@@ -29,8 +35,9 @@ use crate::{
     },
     fib::{mirror::Fib, tables::Cause},
     maps::{CloneTable, Counters},
-    metrics, netns,
-    sweep::{self, Sweeper},
+    metrics::{self, Measured},
+    netns,
+    sweep::{self, Policy, Sweeper, life::Adjustment, pressure::Pressure},
     view::View,
 };
 
@@ -58,9 +65,8 @@ pub(crate) fn run(options: AgentOptions) -> Result<()> {
     let served = runtime.block_on(async {
         let (mut event_loop, shared) = EventLoop::start(options, wanted)?;
         let source: Arc<View> = Arc::new(View::new(Arc::clone(&shared)));
-        let policy = Arc::new(sweep::Policy::new(&shared));
         for index in 0..shared.clones.len() {
-            tokio::spawn(sweep::run(Arc::clone(&shared), Arc::clone(&policy), index));
+            tokio::spawn(sweep::run(Arc::clone(&shared), index));
         }
         let never = std::future::pending::<()>;
         let asked = Arc::<View>::clone(&source);
@@ -77,18 +83,25 @@ pub(crate) fn run(options: AgentOptions) -> Result<()> {
 
 /// What the tasks share.
 pub(crate) struct Shared {
-    /// As given on the command line.
-    pub(crate) options: AgentOptions,
+    options: RwLock<Arc<AgentOptions>>,
     /// Since when the agent runs.
     pub(crate) started: Instant,
     /// Tells jiffies.
     pub(crate) clock: Clock,
+    /// When clones expire.
+    pub(crate) policy: Policy,
     /// Clones by CPU.
     pub(crate) clones: Vec<CloneTable>,
     /// Sweepers by CPU.
     pub(crate) sweepers: Vec<Sweeper>,
     /// What the program counts.
     pub(crate) counters: Counters,
+    /// Where orders are given.
+    pub(crate) orders: Orders,
+    /// Durations.
+    pub(crate) measured: Measured,
+    pressure: AtomicU8,
+    adjustments: [AtomicU64; 2],
     state: RwLock<State>,
 }
 
@@ -105,6 +118,47 @@ pub(crate) struct State {
 }
 
 impl Shared {
+    /// The settings in force, from all sources.
+    pub(crate) fn options(&self) -> Arc<AgentOptions> {
+        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_options(&self, options: AgentOptions) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+    }
+
+    /// How full the fullest clone table is: 0 to 1. A counter that cannot be read counts as empty.
+    pub(crate) fn fill(&self) -> f64 {
+        let created = self.counters.tally(Tally::CloneCreated).unwrap_or_default();
+        let fills = self.clones.iter().zip(created).map(|(table, created)| {
+            created.saturating_sub(table.removed()) as f64 / f64::from(table.capacity)
+        });
+        fills.fold(0.0, f64::max)
+    }
+
+    /// The level of memory pressure.
+    pub(crate) fn pressure(&self) -> Pressure {
+        let level = usize::from(self.pressure.load(Ordering::Relaxed));
+        Pressure::ALL.get(level).copied().unwrap_or(Pressure::None)
+    }
+
+    fn note_pressure(&self, level: Pressure) {
+        self.pressure.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// Timeouts shrunk, and grown back, since start.
+    pub(crate) fn adjustments(&self) -> [u64; 2] {
+        self.adjustments.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Counts and tells a change of the timeout that nobody ordered.
+    pub(crate) fn note_adjustment(&self, adjustment: Adjustment) {
+        let grew = adjustment.to > adjustment.from;
+        self.adjustments[usize::from(grew)].fetch_add(1, Ordering::Relaxed);
+        let word = if grew { "recovers" } else { "shrinks" };
+        tracing::info!("rtexpire {word}: {} -> {}", adjustment.from, adjustment.to);
+    }
+
     /// The state, for reading. Hold it briefly: the event loop waits meanwhile.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)

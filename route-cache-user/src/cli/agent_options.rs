@@ -9,10 +9,6 @@ use crate::config::{Setting, Settings};
 
 /// The options of the agent, from all sources; names, limits, defaults and help stand in its table.
 #[derive(Debug, Clone)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the agent shrinks no timeout and reloads nothing yet")
-)]
 pub(crate) struct AgentOptions {
     /// Where to attach; never empty.
     pub(crate) interfaces: Vec<Pattern>,
@@ -111,6 +107,9 @@ pub(crate) enum LogLevel {
 /// Which packet to a destination makes its clone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CloneOn {
+    /// The first, as long as few destinations are new and the tables have room; else the second.
+    #[value(help = None)]
+    Auto,
     /// The second: a scan, which sends one to each, pushes out nothing that is in use.
     #[value(help = None)]
     SecondPacket,

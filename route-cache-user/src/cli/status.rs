@@ -96,10 +96,14 @@ fn clone_table(status: &Status) -> Table<8> {
     table
 }
 
-fn setting_table(status: &Status) -> Table<2> {
-    let mut table = Table::new([("SETTING", Left), ("VALUE", Right)]);
-    for (name, value) in &status.settings {
-        table.row([name.clone(), value.to_string()]);
+fn setting_table(status: &Status) -> Table<3> {
+    let mut table = Table::new([("SETTING", Left), ("VALUE", Right), ("FROM", Left)]);
+    for (name, setting) in &status.settings {
+        table.row([
+            name.clone(),
+            printable(&setting.value).into(),
+            printable(&setting.origin).into(),
+        ]);
     }
     table
 }

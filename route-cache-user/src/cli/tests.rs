@@ -80,7 +80,7 @@ fn the_defaults_are_those_of_the_manual() {
     assert_eq!(options.exempt_interfaces, []);
     assert_eq!(options.rtminexpire, Duration::from_secs(10));
     assert_eq!(options.rtmaxcache, 49_152);
-    assert_eq!(options.clone_on, CloneOn::SecondPacket);
+    assert_eq!(options.clone_on, CloneOn::Auto);
     assert_eq!(options.control_socket, Path::new("/run/route-cache/control.sock"));
     let level = tracing::level_filters::LevelFilter::from(options.log_level);
     assert_eq!(level, tracing::level_filters::LevelFilter::INFO);

@@ -17,10 +17,8 @@ mod kind;
 mod nearest;
 mod origin;
 mod problem;
-#[cfg_attr(not(test), expect(dead_code, reason = "SIGHUP will call it"))]
 mod reload;
 mod rules;
-#[cfg_attr(not(test), expect(dead_code, reason = "`set` will call it"))]
 mod set;
 mod settings;
 mod table;
@@ -35,12 +33,8 @@ pub(crate) use self::{
     environment::Environment,
     file::{ConfigFile, STANDARD_PATH},
     problem::Problems,
-    settings::{Settings, Sources},
+    settings::{Effective, Settings, Sources},
     table::Setting,
     value::Value,
 };
-#[cfg_attr(not(test), expect(unused_imports, reason = "SIGHUP and `set` will call them"))]
-pub(crate) use self::{
-    reload::{Change, Reloaded, reload},
-    set::parse_setting,
-};
+pub(crate) use self::{reload::reload, set::parse_setting};

@@ -89,7 +89,6 @@ impl Settings {
     /// # Errors
     ///
     /// If it does not go with the others.
-    #[cfg_attr(not(test), expect(dead_code, reason = "`set` will call it"))]
     pub(crate) fn set(&self, setting: Setting, value: Value) -> Result<Self, Problems> {
         let mut settings = self.clone();
         settings.put(setting, Given { value, origin: Origin::ControlSocket });

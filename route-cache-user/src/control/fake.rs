@@ -15,7 +15,7 @@ use super::{
     Source,
     protocol::{
         CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
-        Status,
+        SettingEntry, Status, Timeout, Walked,
     },
 };
 
@@ -53,6 +53,7 @@ impl Source for Fake {
             expired: counts(&[("timeout", 2), ("route", 1)]),
             refused: 0,
             deferred: 0,
+            last_walk: Walked { found: 4, killed: 1 },
         };
         let mut outcomes: BTreeMap<_, _> =
             Outcome::ALL.iter().map(|o| (o.name().to_owned(), Count::default())).collect();
@@ -70,11 +71,18 @@ impl Source for Fake {
             netns: Some("router".into()),
             accelerating: true,
             reasons: Vec::new(),
-            settings: counts(&[
-                ("clones_per_cpu", 65_536),
-                ("max_routes", 2_097_152),
-                ("rtexpire_seconds", 3600),
-            ]),
+            settings: BTreeMap::from([(
+                "rtexpire".to_owned(),
+                SettingEntry { value: "1h".into(), origin: "default".into() },
+            )]),
+            timeout: Timeout {
+                rtexpire_seconds: 2400,
+                rtminexpire_seconds: 10,
+                rtmaxcache: 49_152,
+                shrunk: 1,
+                recovered: 0,
+                memory_pressure: "none".into(),
+            },
             outcomes,
             clones: vec![table(0), table(1)],
             routes: counts(&[("ipv4", 3)]),

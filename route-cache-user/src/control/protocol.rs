@@ -64,8 +64,10 @@ pub(crate) struct Status {
     pub(crate) accelerating: bool,
     /// Why not, one sentence each; empty while accelerating.
     pub(crate) reasons: Vec<String>,
-    /// Values in force, by name, with their unit in the name.
-    pub(crate) settings: BTreeMap<String, u64>,
+    /// Effective settings, by name.
+    pub(crate) settings: BTreeMap<String, SettingEntry>,
+    /// The timeout of clones, and what works on it.
+    pub(crate) timeout: Timeout,
     /// By outcome name; every outcome is there.
     pub(crate) outcomes: BTreeMap<String, Count>,
     /// One per CPU and family.
@@ -82,6 +84,32 @@ pub(crate) struct Status {
     pub(crate) map_memory_bytes: u64,
     /// Interfaces the agent is attached to or wants to be.
     pub(crate) interfaces: Vec<InterfaceEntry>,
+}
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SettingEntry {
+    /// The value in force, as one would type it.
+    pub(crate) value: String,
+    /// Where it came from: `default`, `file …`, `environment …`, `command line`, `control socket`.
+    pub(crate) origin: String,
+}
+
+/// The timeout of clones (S8 to S16).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Timeout {
+    /// In force now; pressure may have shrunk it.
+    pub(crate) rtexpire_seconds: u64,
+    /// The least that pressure shrinks it to.
+    pub(crate) rtminexpire_seconds: u64,
+    /// The clones of a CPU above which it shrinks.
+    pub(crate) rtmaxcache: u64,
+    /// Times it shrank under pressure.
+    pub(crate) shrunk: u64,
+    /// Times it grew back.
+    pub(crate) recovered: u64,
+    /// `none`, `sweep`, `shrink` or `drain`.
+    pub(crate) memory_pressure: String,
 }
 
 /// The clone table of one CPU.
@@ -101,8 +129,19 @@ pub(crate) struct CloneTable {
     pub(crate) expired: BTreeMap<String, u64>,
     /// Clones not made because the table was full.
     pub(crate) refused: u64,
+    /// Clones that the last walk met, and those of them it removed.
+    pub(crate) last_walk: Walked,
     /// First packets that made no clone because many destinations were new.
     pub(crate) deferred: u64,
+}
+
+/// What a walk over a clone table came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Walked {
+    /// Clones met.
+    pub(crate) found: u64,
+    /// Clones removed.
+    pub(crate) killed: u64,
 }
 
 /// One clone.

@@ -20,6 +20,10 @@ pub(crate) trait Source: Send + Sync + 'static {
     fn next_hops(&self) -> Result<Vec<NextHopEntry>>;
     /// All interfaces that are attached or wanted.
     fn interfaces(&self) -> Result<Vec<InterfaceEntry>>;
+    /// What is measured rather than counted.
+    fn histograms(&self) -> Vec<prometheus::Histogram> {
+        Vec::new()
+    }
     /// What happens to a packet to this address.
     fn get(&self, address: IpAddr) -> Result<Explanation>;
 }

@@ -35,6 +35,8 @@ pub(crate) struct Hops {
     /// Given back, oldest first, with the element as last written: an index rests as long as possible before it is
     /// used again, and its version number goes on.
     free: VecDeque<(NextHopId, NextHop)>,
+    /// By index: whose it is, so that an id can be looked up.
+    holders: Vec<Option<HopKey>>,
     fresh: u32,
     capacity: u32,
 }
@@ -42,12 +44,24 @@ pub(crate) struct Hops {
 impl Hops {
     /// As many ids as the next-hop map has elements.
     pub(crate) const fn new(capacity: u32) -> Self {
-        Self { by_key: BTreeMap::new(), free: VecDeque::new(), fresh: 0, capacity }
+        Self {
+            by_key: BTreeMap::new(),
+            free: VecDeque::new(),
+            holders: Vec::new(),
+            fresh: 0,
+            capacity,
+        }
     }
 
     /// The next hop of a key.
     pub(crate) fn get(&self, key: &HopKey) -> Option<&Hop> {
         self.by_key.get(key)
+    }
+
+    /// Who has an id now, and what for; nothing if it is nobody's any more.
+    pub(crate) fn of(&self, id: NextHopId) -> Option<(&HopKey, &Hop)> {
+        let key = self.holders.get(id.index() as usize)?.as_ref()?;
+        self.by_key.get_key_value(key).filter(|(_, hop)| hop.id == id)
     }
 
     /// The next hop of a key, to be changed.
@@ -71,6 +85,11 @@ impl Hops {
     pub(crate) fn take(&mut self, key: HopKey) -> Option<&mut Hop> {
         if !self.by_key.contains_key(&key) {
             let (id, element) = self.unused()?;
+            let index = id.index() as usize;
+            if self.holders.len() <= index {
+                self.holders.resize(index + 1, None);
+            }
+            self.holders[index] = Some(key);
             self.by_key.insert(key, Hop { id, routes: 0, element, reason: None, listed: false });
         }
         self.by_key.get_mut(&key)
@@ -90,6 +109,9 @@ impl Hops {
     /// Takes the id from a key. What was written for it must be unusable by now.
     pub(crate) fn give_back(&mut self, key: &HopKey) {
         if let Some(hop) = self.by_key.remove(key) {
+            if let Some(holder) = self.holders.get_mut(hop.id.index() as usize) {
+                *holder = None;
+            }
             self.free.push_back((hop.id, hop.element));
         }
     }
@@ -113,5 +135,7 @@ mod tests {
         assert_eq!(again.index(), first.index());
         assert_ne!(again, first);
         assert_eq!(hops.on_interface(2).count(), 2);
+        assert!(hops.of(first).is_none());
+        assert_eq!(hops.of(again).map(|(key, _)| *key), Some(key(3)));
     }
 }

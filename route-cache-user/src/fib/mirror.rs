@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::Ipv4Net;
-use route_cache_common::{Outcome, route::RouteWords};
+use route_cache_common::{Clone4, NextHopId, Outcome, Route, route::RouteWords};
 
 use super::{
     hops::Hops,
@@ -16,6 +16,7 @@ use super::{
     tables::{Cause, NeighbourKey, Tables, Touched},
     verdict::{Against, HopKey, Verdict},
 };
+use crate::sweep::policy::Reason;
 
 /// A route as it was last written.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,8 @@ pub(super) struct Dirty {
     pub(super) neighbours: BTreeSet<NeighbourKey>,
     pub(super) interfaces: BTreeSet<Ifindex>,
     pub(super) locals: bool,
+    /// A dump took the place of what was known.
+    pub(super) replaced: bool,
 }
 
 /// The kernel's tables, and what of them is installed.
@@ -68,6 +71,8 @@ pub(crate) struct Fib {
     pub(super) ports: BTreeMap<Ifindex, u64>,
     pub(super) egress: BTreeSet<Ifindex>,
     pub(super) locals: HashSet<Ipv4Addr>,
+    /// Routes that go now go with an address.
+    pub(super) address_gone: bool,
     pub(super) custom_locals: HashSet<Ipv4Net>,
     pub(super) dirty: Dirty,
     pub(super) limits: Limits,
@@ -88,6 +93,7 @@ impl Fib {
             ports: BTreeMap::new(),
             egress: BTreeSet::new(),
             locals: HashSet::new(),
+            address_gone: false,
             custom_locals: HashSet::new(),
             dirty: Dirty::default(),
             limits,
@@ -167,7 +173,10 @@ impl Fib {
                 self.dirty.interfaces.insert(ifindex);
             }
             Touched::AllInterfaces => self.dirty.interfaces.extend(self.tables.links.keys()),
-            Touched::Address(_) => self.dirty.locals = true,
+            Touched::Address(_) => {
+                self.dirty.locals = true;
+                self.address_gone |= cause == Some(Cause::Address);
+            }
             Touched::Prefix(prefix) => self.touch_prefix(prefix, was_local_net),
             Touched::Neighbour(key) => self.touch_neighbour(key),
             Touched::Object(id) => {
@@ -211,6 +220,7 @@ impl Fib {
         let new = &self.tables;
         self.distrust = None;
         self.full = None;
+        self.dirty.replaced = true;
         self.dirty.locals = true;
         self.dirty.interfaces.extend(old.links.keys().chain(new.links.keys()));
         self.dirty.neighbours.extend(old.neighbours.keys().chain(new.neighbours.keys()));
@@ -239,6 +249,28 @@ impl Fib {
         self.dirty
             .prefixes
             .extend(new.routes.keys().filter(|net| !self.installed.contains_key(net)));
+    }
+
+    /// Why the data plane does not use a clone any more: its route has changed, its next hop is nobody's or not usable.
+    /// `spares` names interfaces that go down without purging anything (S15).
+    pub(crate) fn stale(&self, clone: &Clone4, spares: impl Fn(&str) -> bool) -> Option<Reason> {
+        let route = Route::unpack(clone.route);
+        if let Some(reason) = self.slots.stale(route.slot, route.generation) {
+            return Some(reason);
+        }
+        let Some((key, hop)) = self.hops.of(NextHopId(clone.route[0])) else {
+            return Some(Reason::Neighbour);
+        };
+        match Outcome::from_code(hop.version().pass as u8) {
+            _ if hop.reason.is_none() => None,
+            Some(Outcome::PassEgress) => {
+                let interface =
+                    self.tables.neighbour_of(*key).map(|(i, _)| self.tables.link_name(i));
+                (!interface.is_ok_and(|name| spares(&name))).then_some(Reason::LinkDown)
+            }
+            Some(Outcome::PassNeighbour) => Some(Reason::Neighbour),
+            _ => Some(Reason::Route),
+        }
     }
 
     /// Whether what did not fit might fit now.

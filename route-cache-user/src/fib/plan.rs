@@ -13,10 +13,11 @@ use route_cache_common::{
 };
 
 use super::{
-    message::{Ifindex, Neighbour},
+    message::{Ifindex, Link, Neighbour},
     mirror::{Fib, Installed},
-    verdict::{Against, HopKey, Way, ancestors},
+    verdict::{Against, HopKey, Verdict, Way, ancestors},
 };
+use crate::sweep::policy::Reason;
 
 /// Writes to the data plane, each list in the order in which it must be done.
 #[derive(Debug, Default)]
@@ -77,6 +78,8 @@ impl Fib {
         if dirty.locals {
             self.plan_locals(&mut plan);
         }
+        // Its routes vanish without a message: the dump that it asks for finds them gone.
+        self.address_gone &= !dirty.replaced;
         for address in &self.locals {
             let (word, bit) = Config::local_filter_bit(address.octets());
             plan.local_filter[word] |= 1 << bit;
@@ -152,6 +155,8 @@ impl Fib {
             if wanted == known.map(|known| known.verdict) {
                 continue;
             }
+            let reason =
+                known.map_or(Reason::Route, |known| self.reason(known.verdict.way, wanted));
             let slot = match (wanted, known) {
                 (None, None) => continue,
                 (None, Some(known)) => {
@@ -159,14 +164,14 @@ impl Fib {
                     self.installed.remove(prefix);
                     self.release_hop(known.verdict.way, hops);
                     plan.routes_removed.push(*prefix);
-                    plan.generations.push((slot, self.slots.raise(slot)));
+                    plan.generations.push((slot, self.slots.raise(slot, reason)));
                     self.slots.give_back(slot);
                     continue;
                 }
                 (Some(_), Some(known)) => {
                     let slot = Route::unpack(known.words).slot;
                     self.release_hop(known.verdict.way, hops);
-                    plan.generations.push((slot, self.slots.raise(slot)));
+                    plan.generations.push((slot, self.slots.raise(slot, reason)));
                     slot
                 }
                 (Some(_), None) => {
@@ -205,10 +210,28 @@ impl Fib {
                 continue;
             };
             let route = Route::unpack(installed.words);
-            let generation = self.slots.raise(route.slot);
+            let generation = self.slots.raise(route.slot, Reason::Route);
             installed.words = Route { generation, ..route }.pack();
             plan.routes.push((*prefix, installed.words));
             plan.generations.push((route.slot, generation));
+        }
+    }
+
+    /// Why the clones of a route go that led this way and now is what it is wanted to be.
+    fn reason(&self, way: Way, wanted: Option<Verdict>) -> Reason {
+        let ifindex = match way {
+            Way::OnLink(ifindex) => Some(ifindex),
+            Way::Via(key) => self.tables.neighbour_of(key).ok().map(|(ifindex, _)| ifindex),
+            Way::Pass(..) => None,
+        };
+        let is_running = |ifindex| self.tables.links.get(&ifindex).is_some_and(Link::is_running);
+        match wanted.map(|wanted| wanted.way) {
+            Some(Way::Pass(Outcome::PassLocal, _)) => Reason::Address,
+            Some(_) => Reason::Route,
+            None if ifindex.is_some_and(|ifindex| !is_running(ifindex)) => Reason::LinkDown,
+            // A route that goes with an address of its interface (S14).
+            None if self.address_gone => Reason::Address,
+            None => Reason::Route,
         }
     }
 

@@ -3,21 +3,28 @@
 use std::collections::{BTreeMap, HashMap};
 
 use prometheus::{
-    Registry, TextEncoder,
+    Histogram, Registry, TextEncoder,
     core::{Collector, Desc},
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
 use super::families::{self as of, Family};
-use crate::control::protocol::Status;
+use crate::{control::protocol::Status, sweep::pressure::Pressure};
 
 /// The text format of one status.
 ///
 /// # Errors
 ///
 /// If a family in the table is not a valid metric.
-pub(super) fn render(status: Status, scrape_errors: u64) -> prometheus::Result<String> {
+pub(super) fn render(
+    status: Status,
+    scrape_errors: u64,
+    histograms: Vec<Histogram>,
+) -> prometheus::Result<String> {
     let registry = Registry::new();
+    for histogram in histograms {
+        registry.register(Box::new(histogram))?;
+    }
     registry.register(Box::new(Snapshot::new(status, scrape_errors)?))?;
     TextEncoder::new().encode_to_string(&registry.gather())
 }
@@ -68,7 +75,17 @@ impl Collector for Snapshot {
                 samples.add(family, [label], count as f64);
             }
         }
+        let timeout = &status.timeout;
+        for (direction, count) in [("shrunk", timeout.shrunk), ("recovered", timeout.recovered)] {
+            samples.add(&of::ADJUSTMENTS, [direction], count as f64);
+        }
+        for level in Pressure::ALL.map(Pressure::name) {
+            samples.add(&of::PRESSURE, [level], f64::from(level == timeout.memory_pressure));
+        }
         for (family, value) in [
+            (&of::RTEXPIRE, timeout.rtexpire_seconds as f64),
+            (&of::RTMINEXPIRE, timeout.rtminexpire_seconds as f64),
+            (&of::RTMAXCACHE, timeout.rtmaxcache as f64),
             (&of::ACCELERATING, f64::from(status.accelerating)),
             (&of::NETLINK_OVERRUNS, status.netlink_overruns as f64),
             (&of::MAP_MEMORY, status.map_memory_bytes as f64),
@@ -89,6 +106,8 @@ fn collect_clones(status: &Status, samples: &mut Samples) {
         let cpu = table.cpu.to_string();
         samples.add(&of::CLONES, [&table.family, &cpu], table.live as f64);
         samples.add(&of::CLONE_CAPACITY, [&table.family, &cpu], table.capacity as f64);
+        samples.add(&of::SWEEP_FOUND, [&table.family, &cpu], table.last_walk.found as f64);
+        samples.add(&of::SWEEP_KILLED, [&table.family, &cpu], table.last_walk.killed as f64);
         samples.add(&of::CLONES_CREATED, [&table.family, &cpu], table.created as f64);
         for (reason, count) in [("full", table.refused), ("first_packet", table.deferred)] {
             *refused.entry((&table.family, reason)).or_default() += count;

@@ -50,6 +50,20 @@ families! {
         "Clones removed, by reason.";
     CLONE_REFUSALS = COUNTER "route_cache_clone_refusals_total" ["family", "reason"]
         "Clones not made, by reason; full is a full table, whose packets are forwarded by the network route.";
+    SWEEP_FOUND = GAUGE "route_cache_sweep_found" ["family", "cpu"]
+        "Clones that the last walk over the table met.";
+    SWEEP_KILLED = GAUGE "route_cache_sweep_killed" ["family", "cpu"]
+        "Clones that the last walk over the table removed.";
+    RTEXPIRE = GAUGE "route_cache_rtexpire_seconds" []
+        "How long an idle clone is kept now; pressure may have shrunk it.";
+    RTMINEXPIRE = GAUGE "route_cache_rtminexpire_seconds" []
+        "The least that pressure shrinks the timeout to.";
+    RTMAXCACHE = GAUGE "route_cache_rtmaxcache" []
+        "Clones of one CPU above which the timeout shrinks.";
+    ADJUSTMENTS = COUNTER "route_cache_timeout_adjustments_total" ["direction"]
+        "Times the timeout shrank under pressure, and recovered.";
+    PRESSURE = GAUGE "route_cache_memory_pressure" ["level"]
+        "1 for the level of memory pressure that is in force.";
     ROUTES = GAUGE "route_cache_routes" ["family"]
         "Routes mirrored from the kernel.";
     NEXT_HOPS = GAUGE "route_cache_next_hops" ["state"]

@@ -10,6 +10,7 @@
 mod bind;
 mod collector;
 mod families;
+mod measured;
 mod pages;
 mod serve;
 
@@ -18,5 +19,6 @@ mod tests;
 
 pub(crate) use self::{
     bind::bind,
+    measured::Measured,
     serve::{Limits, serve},
 };

@@ -63,7 +63,7 @@ impl Pages {
         let (source, errors) = (Arc::clone(&self.source), self.errors.load(Ordering::Relaxed));
         spawn_blocking(move || {
             let _turn = turn;
-            Ok(render(source.status()?, errors)?)
+            Ok(render(source.status()?, errors, source.histograms())?)
         })
         .await?
     }

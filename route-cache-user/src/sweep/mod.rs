@@ -7,18 +7,14 @@
 //! when a clone expires, [`policy`] what becomes of it, [`pressure`] how hard memory presses, [`exempt`] which interfaces
 //! purge nothing. `tests` holds it to the seed's rules.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "set, drain and pressure come from the control socket and PSI")
-)]
-
 mod cpu;
 mod exempt;
 mod history;
 pub(crate) mod life;
 pub(crate) mod policy;
-mod pressure;
-mod settings;
+pub(crate) mod pressure;
+pub(crate) mod psi;
+pub(crate) mod settings;
 mod timeout;
 
 #[cfg(test)]
@@ -30,19 +26,23 @@ use std::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use route_cache_common::{Address4, Route};
+use route_cache_common::Address4;
 use tokio::sync::Notify;
 
 use self::{
     cpu::Purpose,
+    exempt::Exempt,
     life::{Better, Life},
     policy::{Fate, Reason, Walk},
     settings::{Seconds, Settings},
 };
-use crate::{agent::Shared, maps::CloneTable};
+use crate::{
+    agent::Shared, cli::AgentOptions, control::protocol::Walked, dataplane::clock::Clock,
+    maps::CloneTable,
+};
 
 /// Clones visited and deleted at a time.
 const BATCH: usize = 4096;
@@ -51,23 +51,24 @@ const BATCH: usize = 4096;
 pub(crate) struct Policy(RwLock<Life>);
 
 impl Policy {
-    /// As the options say.
-    pub(crate) fn new(shared: &Shared) -> Self {
-        let options = &shared.options;
+    /// As the options say, for so many CPUs.
+    pub(crate) fn new(options: &AgentOptions, cpus: usize, clock: &Clock) -> Self {
         let settings = Settings {
             rtexpire: Seconds(options.rtexpire.as_secs()),
+            rtminexpire: Seconds(options.rtminexpire.as_secs()),
+            rtmaxcache: options.rtmaxcache.into(),
             sweep_interval: Seconds(options.sweep_interval.as_secs()),
-            ..Settings::for_capacity(options.clones_per_cpu)
         };
-        let (cpus, clock) = (shared.clones.len(), &shared.clock);
         Self(RwLock::new(Life::new(cpus, clock.hz(), settings, Better::ALL, clock.now())))
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Life> {
+    /// For reading. Hold it briefly.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Life> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Life> {
+    /// For writing. Hold it briefly.
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Life> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,6 +78,8 @@ impl Policy {
 pub(crate) struct Sweeper {
     expired: [AtomicU64; Reason::ALL.len()],
     call: Notify,
+    look: Notify,
+    last: [AtomicU64; 2],
 }
 
 impl Sweeper {
@@ -85,28 +88,32 @@ impl Sweeper {
         self.expired[reason as usize].load(Ordering::Relaxed)
     }
 
+    /// What the last walk came to.
+    pub(crate) fn last_walk(&self) -> Walked {
+        let [found, killed] = self.last.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Walked { found, killed }
+    }
+
     /// Asks for a walk within a second.
     pub(crate) fn call(&self) {
         self.call.notify_one();
     }
 
-    fn walk(
-        &self,
-        table: &CloneTable,
-        shared: &Shared,
-        policy: &Policy,
-        purpose: Purpose,
-    ) -> io::Result<Walk> {
+    /// Has the sweeper look at when the next walk is due, which may have changed.
+    pub(crate) fn wake(&self) {
+        self.look.notify_one();
+    }
+
+    fn walk(&self, table: &CloneTable, shared: &Shared, purpose: Purpose) -> io::Result<Walk> {
+        let exempt = Exempt::new(shared.options().exempt_interfaces.clone());
         let mut walk = Walk::default();
         let mut dying: [Vec<Address4>; Reason::ALL.len()] = Default::default();
         table.visit(BATCH, |destinations, clones| {
-            let (state, life) = (shared.read(), policy.read());
+            let (state, life) = (shared.read(), shared.policy.read());
             let now = shared.clock.now();
             for (destination, clone) in destinations.iter().zip(clones) {
                 walk.found += 1;
-                let route = Route::unpack(clone.route);
-                let is_current = state.fib.slots.generation(route.slot) == Some(route.generation);
-                let stale = (!is_current).then_some(Reason::Route);
+                let stale = state.fib.stale(clone, |interface| exempt.spares(interface, false));
                 match life.judge(purpose, clone.last_used, stale, now) {
                     Fate::Keep(expiry) => walk.note_expiry(expiry),
                     Fate::Expire(reason) => dying[reason as usize].push(*destination),
@@ -132,29 +139,35 @@ impl Sweeper {
 }
 
 /// Sweeps one CPU's table until the runtime ends; the first walk is at once.
-pub(crate) async fn run(shared: Arc<Shared>, policy: Arc<Policy>, index: usize) {
-    let clock = &shared.clock;
+pub(crate) async fn run(shared: Arc<Shared>, index: usize) {
+    let (clock, policy) = (&shared.clock, &shared.policy);
     loop {
         let ticket = policy.write().begin_walk(index, clock.now());
         let Some(ticket) = ticket else {
             let wake = policy.read().wake(index);
             let wait = wake.map_or(clock.hz(), |wake| wake.saturating_sub(clock.now()).max(1));
             let wait = Duration::from_secs_f64(clock.to_seconds(wait));
-            let called = shared.sweepers[index].call.notified();
-            if tokio::time::timeout(wait, called).await.is_ok() {
-                policy.write().call(index, clock.now());
+            let sweeper = &shared.sweepers[index];
+            tokio::select! {
+                () = sweeper.call.notified() => policy.write().call(index, clock.now()),
+                () = sweeper.look.notified() => {}
+                () = tokio::time::sleep(wait) => {}
             }
             continue;
         };
-        let (for_walk, its_policy, purpose) =
-            (Arc::clone(&shared), Arc::clone(&policy), ticket.purpose());
+        let (for_walk, purpose) = (Arc::clone(&shared), ticket.purpose());
+        let began = Instant::now();
         // The ticket stays here: it is given back even if the walk panics.
         let walked = tokio::task::spawn_blocking(move || {
             let table = &for_walk.clones[index];
-            for_walk.sweepers[index].walk(table, &for_walk, &its_policy, purpose)
+            for_walk.sweepers[index].walk(table, &for_walk, purpose)
         });
         match walked.await {
             Ok(Ok(walk)) => {
+                shared.measured.sweep.observe(began.elapsed().as_secs_f64());
+                let last = &shared.sweepers[index].last;
+                last[0].store(walk.found, Ordering::Relaxed);
+                last[1].store(walk.killed, Ordering::Relaxed);
                 let next = policy.write().end_walk(ticket, walk, clock.now());
                 tracing::debug!(
                     "swept the clones of CPU {index}: {} found, {} killed",
@@ -162,7 +175,7 @@ pub(crate) async fn run(shared: Arc<Shared>, policy: Arc<Policy>, index: usize) 
                     walk.killed
                 );
                 if let Some(adjustment) = next.adjusted {
-                    tracing::info!("rtexpire: {} to {}", adjustment.from, adjustment.to);
+                    shared.note_adjustment(adjustment);
                 }
             }
             Ok(Err(error)) => {

@@ -14,6 +14,21 @@ pub(crate) enum Pressure {
     Drain,
 }
 
+impl Pressure {
+    /// All levels, lowest first.
+    pub(crate) const ALL: [Self; 4] = [Self::None, Self::Sweep, Self::Shrink, Self::Drain];
+
+    /// The stable name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Sweep => "sweep",
+            Self::Shrink => "shrink",
+            Self::Drain => "drain",
+        }
+    }
+}
+
 /// The share of the last ten seconds in which tasks waited for memory, in percent: `/proc/pressure/memory`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Stall {

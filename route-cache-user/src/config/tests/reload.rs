@@ -1,5 +1,7 @@
 use super::super::{
-    Problems, Reloaded, Settings, parse_setting, reload::reload_with, table::Setting,
+    Problems, Settings, parse_setting,
+    reload::{Change, Reloaded, reload_with},
+    table::Setting,
 };
 use super::Machine;
 
@@ -7,7 +9,7 @@ fn reload(machine: &Machine, current: &Settings) -> Result<Reloaded, Problems> {
     reload_with(current, &machine.environment())
 }
 
-fn names(changes: &[super::super::Change]) -> Vec<String> {
+fn names(changes: &[Change]) -> Vec<String> {
     changes.iter().map(|change| format!("{}={}", change.setting, change.to)).collect()
 }
 

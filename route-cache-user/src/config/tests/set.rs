@@ -59,7 +59,7 @@ fn what_is_wrong_is_said_in_a_sentence() {
         (
             "clone-on",
             "\u{1b}[2J",
-            "clone_on cannot be '\\u{1b}[2J': expected second-packet or first-packet",
+            "clone_on cannot be '\\u{1b}[2J': expected auto, second-packet or first-packet",
         ),
         (
             "max-routes",

@@ -1,0 +1,162 @@
+//! What the operator orders while the agent runs: settings, reload, drain. The event loop carries it out, so that it has
+//! one order with what the kernel says.
+
+use anyhow::{Result, anyhow};
+use route_cache_common::Config;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Shared, event_loop::EventLoop};
+use crate::{
+    cli::{AgentOptions, CloneOn},
+    config::{self, Setting, Settings, Value},
+    sweep::{Sweeper, settings as timeouts},
+};
+
+/// An order.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Sets a value.
+    Set(Setting, Value),
+    /// Drains the tables of all CPUs (S13).
+    Drain,
+}
+
+/// An order, and where the answer goes.
+pub(super) type Ordered = (Order, oneshot::Sender<Result<String>>);
+
+/// Orders that wait at most; who has one more waits himself.
+const QUEUE: usize = 16;
+
+/// Where orders are given.
+#[derive(Debug, Clone)]
+pub(crate) struct Orders(mpsc::Sender<Ordered>);
+
+impl Orders {
+    /// Both ends of the queue.
+    pub(super) fn channel() -> (Self, mpsc::Receiver<Ordered>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self(sender), receiver)
+    }
+
+    /// Gives an order and waits until it is carried out. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or that the agent is stopping.
+    pub(crate) fn give(&self, order: Order) -> Result<String> {
+        let (answer, answered) = oneshot::channel();
+        let stopping = || anyhow!("the agent is stopping");
+        self.0.blocking_send((order, answer)).map_err(|_| stopping())?;
+        answered.blocking_recv().map_err(|_| stopping())?
+    }
+}
+
+impl EventLoop {
+    /// Carries out an order.
+    pub(super) fn obey(&mut self, (order, answer): Ordered) {
+        let done = match order {
+            Order::Set(setting, value) => self.set(setting, value),
+            Order::Drain => Ok(self.drain()),
+        };
+        // Who asked may have gone.
+        let _gone = answer.send(done);
+    }
+
+    fn set(&mut self, setting: Setting, value: Value) -> Result<String> {
+        let current = self.shared.options();
+        let before = current.settings.value(setting);
+        let settings =
+            current.settings.set(setting, value).map_err(|problems| anyhow!("{problems}"))?;
+        let done = format!("{setting}: {before} -> {}", settings.value(setting));
+        self.adopt(settings)?;
+        tracing::info!("set by the control socket: {done}");
+        Ok(done)
+    }
+
+    /// SIGHUP: reads file and environment again. A bad one changes nothing.
+    pub(super) fn reload(&mut self) {
+        let reloaded = match config::reload(&self.shared.options().settings) {
+            Ok(reloaded) => reloaded,
+            Err(problems) => {
+                tracing::error!("not reloaded, nothing has changed: {problems}");
+                return;
+            }
+        };
+        for change in &reloaded.needs_restart {
+            tracing::warn!("needs a restart: {change}");
+        }
+        for change in &reloaded.changed {
+            tracing::info!("reloaded: {change}");
+        }
+        if let Err(error) = self.adopt(reloaded.settings) {
+            tracing::error!("cannot adopt what was reloaded: {error:#}");
+        }
+    }
+
+    /// Puts settings in force.
+    fn adopt(&mut self, settings: Settings) -> Result<()> {
+        let options = AgentOptions::from(settings);
+        let now = self.shared.clock.now();
+        let mut policy = self.shared.policy.write();
+        let known = *policy.settings();
+        for (setting, old, new) in [
+            (timeouts::Setting::RtMinExpire, known.rtminexpire.0, options.rtminexpire.as_secs()),
+            (timeouts::Setting::RtExpire, known.rtexpire.0, options.rtexpire.as_secs()),
+            (timeouts::Setting::RtMaxCache, known.rtmaxcache, options.rtmaxcache.into()),
+            (
+                timeouts::Setting::SweepInterval,
+                known.sweep_interval.0,
+                options.sweep_interval.as_secs(),
+            ),
+        ] {
+            if old != new {
+                policy.set(setting, new, now)?;
+            }
+        }
+        drop(policy);
+        self.shared.set_options(options);
+        self.steer_admission();
+        self.shared.wake_sweepers();
+        Ok(())
+    }
+
+    fn drain(&mut self) -> String {
+        let drained = self.shared.policy.write().drain(self.shared.clock.now());
+        self.shared.wake_sweepers();
+        tracing::info!("draining the clones of {} CPUs", drained.len());
+        match drained.len() {
+            0 => "all CPUs are draining, or were drained within this second".to_owned(),
+            count => format!("draining the clones of {count} CPUs"),
+        }
+    }
+
+    /// Whom the clone tables admit: as the operator set it, or as room allows. With a table more than half full, only
+    /// destinations that are seen twice get a clone; with all below three eighths, first packets have their budget back.
+    pub(super) fn steer_admission(&mut self) {
+        let admission = match self.shared.options().clone_on {
+            CloneOn::FirstPacket => Config::CLONE_ON_FIRST,
+            CloneOn::SecondPacket => Config::CLONE_ON_SECOND,
+            CloneOn::Auto => match (self.shared.fill() * 8.0) as u32 {
+                4.. => Config::CLONE_ON_SECOND,
+                3 => self.admission & Config::CLONE_ON_SECOND,
+                0..=2 => 0,
+            },
+        };
+        if admission == self.admission {
+            return;
+        }
+        self.admission = admission;
+        let both = Config::CLONE_ON_FIRST | Config::CLONE_ON_SECOND;
+        self.config.flags = self.config.flags & !both | admission;
+        if let Err(error) = self.writer.write_config(&self.config) {
+            tracing::warn!("cannot change whom the clone tables admit: {error:#}");
+        }
+    }
+}
+
+impl Shared {
+    /// Has the sweepers look at what was decided.
+    pub(super) fn wake_sweepers(&self) {
+        self.sweepers.iter().for_each(Sweeper::wake);
+    }
+}
