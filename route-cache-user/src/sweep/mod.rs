@@ -8,7 +8,8 @@
 //! purge nothing. `tests` holds it to the seed's rules.
 
 mod cpu;
-mod exempt;
+pub(crate) mod exempt;
+pub(crate) mod flush;
 mod history;
 pub(crate) mod life;
 pub(crate) mod policy;
@@ -88,6 +89,10 @@ impl Sweeper {
         self.expired[reason as usize].load(Ordering::Relaxed)
     }
 
+    fn count(&self, reason: Reason, clones: u64) {
+        self.expired[reason as usize].fetch_add(clones, Ordering::Relaxed);
+    }
+
     /// What the last walk came to.
     pub(crate) fn last_walk(&self) -> Walked {
         let [found, killed] = self.last.each_ref().map(|count| count.load(Ordering::Relaxed));
@@ -124,7 +129,7 @@ impl Sweeper {
             for batch in destinations.chunks(BATCH) {
                 match table.delete(batch) {
                     Ok(killed) => {
-                        self.expired[reason as usize].fetch_add(killed, Ordering::Relaxed);
+                        self.count(reason, killed);
                         walk.killed += killed;
                     }
                     Err(error) => {
