@@ -1,0 +1,164 @@
+//! Rows of the listings, in the words of `ip`.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use ipnet::{IpNet, Ipv4Net};
+use route_cache_common::{Address4, Clone4, Outcome, Route, next_hop::NextHopVersion};
+
+use super::FAMILY;
+use crate::{
+    agent::{Shared, State},
+    control::protocol::{CloneEntry, NextHopEntry, RouteEntry},
+    fib::{
+        message::KernelRoute,
+        verdict::{HopKey, Way, kind_name, table_name},
+    },
+};
+
+/// A clone in words; nothing if the data plane does not use it any more.
+pub(super) fn clone_entry(
+    shared: &Shared,
+    state: &State,
+    names: &HopNames,
+    cpu: u32,
+    destination: Address4,
+    clone: &Clone4,
+) -> Option<CloneEntry> {
+    let clock = &shared.clock;
+    let route = Route::unpack(clone.route);
+    if state.fib.slots.generation(route.slot) != Some(route.generation) {
+        return None;
+    }
+    let hop = names.0.get(&clone.route[0])?;
+    let dst = Ipv4Addr::from(destination);
+    let now = clock.now();
+    let expiry = shared.policy.read().expiry(clone.last_used);
+    let idle = clock.to_seconds(now.saturating_sub(clone.last_used));
+    let route_mtu = Some(u32::from(route.mtu)).filter(|mtu| *mtu != 0);
+    Some(CloneEntry {
+        dst: dst.into(),
+        family: FAMILY.into(),
+        cpu,
+        prefix: IpNet::V4(Ipv4Net::new(dst, route.prefix_len).ok()?.trunc()),
+        via: Some(hop.address).filter(|via| *via != dst).map(IpAddr::V4),
+        dev: hop.dev.clone(),
+        mtu: route_mtu.map_or(hop.mtu, |mtu| mtu.min(hop.mtu)),
+        packets: clone.packets,
+        bytes: clone.bytes,
+        idle_seconds: idle,
+        expires_in_seconds: clock.to_seconds(expiry.saturating_sub(now)),
+        state: if idle < IN_USE.as_secs_f64() { "in-use" } else { "expiring" }.into(),
+    })
+}
+
+/// A clone is in use while packets follow each other within this time.
+const IN_USE: Duration = Duration::from_secs(1);
+
+/// Next hops by id, in words.
+pub(super) struct HopNames(HashMap<u32, HopName>);
+
+struct HopName {
+    address: Ipv4Addr,
+    dev: String,
+    mtu: u32,
+}
+
+impl HopNames {
+    pub(super) fn new(state: &State) -> Self {
+        let tables = &state.fib.tables;
+        let named = state.fib.hops.iter().filter_map(|(key, hop)| {
+            let (ifindex, address) = tables.neighbour_of(*key).ok()?;
+            let mtu = tables.links.get(&ifindex).map_or(0, |link| link.mtu);
+            Some((hop.id.0, HopName { address, dev: tables.link_name(ifindex), mtu }))
+        });
+        Self(named.collect())
+    }
+}
+
+/// The best route of a prefix.
+pub(super) fn route_entry(state: &State, prefix: &Ipv4Net) -> Option<RouteEntry> {
+    let tables = &state.fib.tables;
+    let best: &KernelRoute = tables.candidates(prefix).next()?;
+    let verdict = state.fib.installed.get(prefix).map(|known| known.verdict);
+    let (ifindex, via, reason) = match verdict.map(|verdict| verdict.way) {
+        None => (None, None, Some("not installed yet".to_owned())),
+        Some(Way::Pass(_, reason)) => {
+            (best.target.first_interface(), None, Some(reason.to_owned()))
+        }
+        Some(Way::OnLink(ifindex)) => {
+            (Some(ifindex), None, state.fib.egress(ifindex).err().map(|against| against.reason))
+        }
+        Some(Way::Via(key)) => {
+            let neighbour = tables.neighbour_of(key).ok();
+            let reason = state.fib.hops.get(&key).and_then(|hop| hop.reason.clone());
+            (neighbour.map(|(ifindex, _)| ifindex), neighbour.map(|(_, address)| address), reason)
+        }
+    };
+    Some(RouteEntry {
+        prefix: IpNet::V4(*prefix),
+        family: FAMILY.into(),
+        table: table_name(best.table),
+        kind: kind_name(best.kind).into(),
+        via: via.map(IpAddr::V4),
+        dev: ifindex.map(|ifindex| tables.link_name(ifindex)),
+        metric: best.metric,
+        mtu: Some(best.mtu).filter(|mtu| *mtu != 0),
+        accelerated: reason.is_none(),
+        reason,
+    })
+}
+
+/// The next hop of a key.
+pub(super) fn hop_entry(state: &State, key: HopKey) -> Option<NextHopEntry> {
+    let hop = state.fib.hops.get(&key)?;
+    let tables = &state.fib.tables;
+    let at = tables.neighbour_of(key).ok();
+    let neighbour = at.and_then(|at| tables.neighbours.get(&at));
+    Some(NextHopEntry {
+        id: hop.id.index(),
+        address: IpAddr::V4(at.map_or(Ipv4Addr::UNSPECIFIED, |(_, address)| address)),
+        dev: at.map_or_else(|| "-".into(), |(ifindex, _)| tables.link_name(ifindex)),
+        lladdr: neighbour
+            .and_then(|neighbour| neighbour.lladdr)
+            .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
+        neighbour: neighbour.map_or("none", |neighbour| neighbour_state(neighbour.state)).into(),
+        mtu: at.and_then(|(ifindex, _)| tables.links.get(&ifindex)).map_or(0, |link| link.mtu),
+        routes: hop.routes,
+        usable: hop.reason.is_none(),
+        reason: hop.reason.clone(),
+    })
+}
+
+/// States of next hops, as the metric names them.
+pub(super) const HOP_STATES: [&str; 4] = ["usable", "neighbour", "egress", "unsupported"];
+
+/// The state of a next hop.
+pub(super) fn hop_state(version: &NextHopVersion) -> &'static str {
+    if version.flags & NextHopVersion::USABLE != 0 {
+        return "usable";
+    }
+    match Outcome::from_code(version.pass as u8) {
+        Some(Outcome::PassEgress) => "egress",
+        Some(Outcome::PassRoute) => "unsupported",
+        _ => "neighbour",
+    }
+}
+
+/// The name of a neighbour's state, as `ip neigh` prints it.
+fn neighbour_state(state: u16) -> &'static str {
+    match state {
+        0x01 => "incomplete",
+        0x02 => "reachable",
+        0x04 => "stale",
+        0x08 => "delay",
+        0x10 => "probe",
+        0x20 => "failed",
+        0x40 => "noarp",
+        0x80 => "permanent",
+        _ => "none",
+    }
+}
