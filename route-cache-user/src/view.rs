@@ -15,12 +15,13 @@ use route_cache_common::{Address4, Clone4, Outcome, Route, Tally, next_hop::Next
 use crate::{
     agent::{PROMISE, Shared, State},
     control::{
-        Source,
+        Action, Source,
         protocol::{
             CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
             Status,
         },
     },
+    events::Journal,
     fib::{
         message::{Ifindex, KernelRoute},
         verdict::{HopKey, Verdict, Way, kind_name, table_name},
@@ -241,6 +242,14 @@ impl Source for View {
         explanation.outcome = outcome.name().into();
         explanation.reason = reason;
         Ok(explanation)
+    }
+
+    fn act(&self, action: Action) -> Result<String> {
+        bail!("this agent cannot {action} yet")
+    }
+
+    fn events(&self) -> Arc<Journal> {
+        Arc::new(Journal::new(self.shared.started))
     }
 }
 
