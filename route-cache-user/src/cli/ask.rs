@@ -3,7 +3,10 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt},
+        net::UnixStream,
+    },
     path::Path,
     time::Duration,
 };
@@ -18,7 +21,7 @@ use crate::control::{
 };
 
 /// For the agent to take the question, and to say the next bit of its answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks the agent that listens on `socket`.
 ///
@@ -26,14 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// If nobody listens, if the caller may not ask, or what the agent says is wrong.
 pub(super) fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T> {
-    let mut stream = connect(socket, PATIENCE).map_err(|error| no_connection(socket, error))?;
-    let silent = || format!("the agent on {} does not answer", socket.display());
-    let mut question = serde_json::to_vec(request)?;
-    question.push(b'\n');
-    stream.write_all(&question).with_context(silent)?;
+    let stream = send(socket, request)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = Vec::new();
-    BufReader::with_capacity(1 << 16, stream).read_until(b'\n', &mut line).with_context(silent)?;
+    BufReader::with_capacity(1 << 16, stream)
+        .read_until(b'\n', &mut line)
+        .with_context(|| silent(socket))?;
     if line.pop() != Some(b'\n') {
         bail!("the agent on {} closed the connection before it had answered", socket.display());
     }
@@ -44,6 +45,23 @@ pub(super) fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Resu
             format!("{} answers, but not as an agent of this version does", socket.display())
         }),
     }
+}
+
+/// Sends the question; the answer is to be read from the stream.
+///
+/// # Errors
+///
+/// If nobody listens, or if the caller may not ask.
+pub(super) fn send(socket: &Path, request: &Request) -> Result<UnixStream> {
+    let mut stream = connect(socket, PATIENCE).map_err(|error| no_connection(socket, error))?;
+    let mut question = serde_json::to_vec(request)?;
+    question.push(b'\n');
+    stream.write_all(&question).with_context(|| silent(socket))?;
+    Ok(stream)
+}
+
+fn silent(socket: &Path) -> String {
+    format!("the agent on {} does not answer", socket.display())
 }
 
 /// Says what to do about it.

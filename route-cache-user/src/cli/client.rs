@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ClientCommand, Listing, ask::ask, explain, listings, status, table::printable};
+use super::{
+    ClientCommand, Listing, ask::ask, explain, listings, monitor::monitor, status, table::printable,
+};
+use crate::control::protocol::{Done, Request};
 
 /// Asks the agent on `socket` and prints its answer; an error goes to stderr and is 1.
 pub(crate) fn run_client(command: ClientCommand, socket: &Path) -> ExitCode {
@@ -33,7 +36,10 @@ pub(super) fn ask_and_print(
     pretty: bool,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let printer = Printer { command, socket, pretty, out };
+    if let ClientCommand::Monitor { follow, json } = command {
+        return monitor(socket, follow, json, out);
+    }
+    let printer = Printer { request: command.request(), json: command.json(), socket, pretty, out };
     match command {
         ClientCommand::Status(_) => printer.print(|answer, out| status::write(&answer, out)),
         ClientCommand::Show { listing: Listing::Clones, .. } => printer.print(listings::clones),
@@ -45,11 +51,21 @@ pub(super) fn ask_and_print(
             printer.print(listings::interfaces)
         }
         ClientCommand::Get { .. } => printer.print(explain::write),
+        ClientCommand::Set { .. }
+        | ClientCommand::Flush { .. }
+        | ClientCommand::Drain
+        | ClientCommand::Purge { .. }
+        | ClientCommand::Monitor { .. } => printer.print(what_was_done),
     }
 }
 
+fn what_was_done(done: Done, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", printable(&done.message))
+}
+
 struct Printer<'a> {
-    command: ClientCommand,
+    request: Request,
+    json: bool,
     socket: &'a Path,
     pretty: bool,
     out: &'a mut dyn Write,
@@ -60,7 +76,7 @@ impl Printer<'_> {
         self,
         for_people: fn(T, &mut dyn Write) -> io::Result<()>,
     ) -> Result<()> {
-        let answer: T = ask(self.socket, &self.command.request())?;
+        let answer: T = ask(self.socket, &self.request)?;
         match self.write(answer, for_people) {
             // Who reads us may stop at any time (`| head`).
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -73,7 +89,7 @@ impl Printer<'_> {
         answer: T,
         for_people: fn(T, &mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
-        if !self.command.json() {
+        if !self.json {
             for_people(answer, self.out)?;
         } else if self.pretty {
             serde_json::to_writer_pretty(&mut *self.out, &answer)?;

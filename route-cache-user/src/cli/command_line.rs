@@ -11,6 +11,8 @@ use clap::{
     builder::PathBufValueParser, error::ErrorKind,
 };
 
+use ipnet::IpNet;
+
 use super::{AgentOptions, config_check};
 use crate::{
     config::{
@@ -110,7 +112,7 @@ kernel's routes and neighbours into it, and runs in the foreground until SIGINT 
 removes all it made. XDP forwards a packet only where the kernel would have forwarded it just so;
 everything else is left to the kernel.
 
-With a command it asks a running agent.
+With a command it asks a running agent, or tells it what to do.
 
 Each agent option can also stand in the configuration file (as rtexpire, sweep_interval and so on)
 or in the environment (as ROUTE_CACHE_RTEXPIRE): command line over environment over file.";
@@ -132,10 +134,12 @@ Examples:
   What happens to a packet to 192.0.2.1?
     route-cache get 192.0.2.1
   The ten clones that forwarded most:
-    route-cache show clones --json | jq -r 'sort_by(-.packets)[:10][] | \"\\(.dst) \\(.packets)\"'";
+    route-cache show clones --json | jq -r 'sort_by(-.packets)[:10][] | \"\\(.dst) \\(.packets)\"'
+  Let idle clones live for five minutes from now on, and watch what happens:
+    route-cache set rtexpire 5m && route-cache monitor --follow";
 
-/// A question to a running agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+/// A question or an order to a running agent.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum ClientCommand {
     /// Show whether XDP forwards, how packets end, and how full the tables are
     Status(Format),
@@ -155,6 +159,72 @@ pub(crate) enum ClientCommand {
         #[command(flatten)]
         format: Format,
     },
+    /// Change a setting until the next reload or restart
+    #[command(after_help = what_can_be_set())]
+    Set {
+        /// The setting
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Its new value
+        // So that -5 is a wrong value, and not an option that nobody knows.
+        #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Remove clones: all, or those that fit all that is given
+    Flush {
+        /// To these destinations: an address, or a prefix such as 10.0.0.0/8
+        #[arg(value_name = "PREFIX", value_parser = prefix)]
+        prefix: Option<IpNet>,
+        /// Through this interface
+        #[arg(long, value_name = "IF")]
+        dev: Option<String>,
+        /// Of this family
+        #[arg(long, value_name = "FAMILY", value_parser = ["ipv4", "ipv6"])]
+        family: Option<String>,
+    },
+    /// Remove all clones of all CPUs, as when memory is scarce
+    Drain,
+    /// Remove all clones through an interface, as if it had gone down
+    Purge {
+        /// The interface
+        #[arg(long, value_name = "IF")]
+        dev: String,
+        /// Even if it is one of --exempt-interface
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show the last events: clones, timeouts, drains, purges, resyncs, links, settings
+    Monitor {
+        /// Print JSON: an object a line
+        #[arg(long)]
+        json: bool,
+        /// And go on with those to come, until Ctrl-C
+        #[arg(long, short)]
+        follow: bool,
+    },
+}
+
+/// A row for each setting that `set` takes.
+fn what_can_be_set() -> String {
+    let settable = Setting::all().map(Setting::spec).filter(|spec| spec.at_run_time);
+    let rows = settable.map(|spec| {
+        let (name, value) = (spec.name, spec.value_name);
+        format!("  {name:<18} {value:<13} {}", spec.help)
+    });
+    let rows: Vec<String> = rows.collect();
+    format!(
+        "What can be set; all else needs a restart:\n{}\n\n\
+         A DURATION is whole seconds, minutes or hours: 90, 90s, 5m, 1h.",
+        rows.join("\n")
+    )
+}
+
+/// An address is the prefix of itself alone.
+fn prefix(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| text.parse::<IpNet>())
+        .map_err(|_| "expected an address or a prefix, such as 192.0.2.1 or 10.0.0.0/8".to_owned())
 }
 
 /// A table to list.
@@ -181,23 +251,39 @@ pub(crate) struct Format {
 
 impl ClientCommand {
     /// What to send to the agent.
-    pub(super) fn request(self) -> Request {
+    pub(super) fn request(&self) -> Request {
         match self {
             ClientCommand::Status(_) => Request::Status {},
             ClientCommand::Show { listing: Listing::Clones, .. } => Request::Clones {},
             ClientCommand::Show { listing: Listing::Routes, .. } => Request::Routes {},
             ClientCommand::Show { listing: Listing::NextHops, .. } => Request::NextHops {},
             ClientCommand::Show { listing: Listing::Interfaces, .. } => Request::Interfaces {},
-            ClientCommand::Get { address, .. } => Request::Get { address },
+            ClientCommand::Get { address, .. } => Request::Get { address: *address },
+            ClientCommand::Set { name, value } => {
+                Request::Set { name: name.clone(), value: value.clone() }
+            }
+            ClientCommand::Flush { prefix, dev, family } => {
+                Request::Flush { prefix: *prefix, dev: dev.clone(), family: family.clone() }
+            }
+            ClientCommand::Drain => Request::Drain {},
+            ClientCommand::Purge { dev, force } => {
+                Request::Purge { dev: dev.clone(), force: *force }
+            }
+            ClientCommand::Monitor { follow, .. } => Request::Monitor { follow: *follow },
         }
     }
 
     /// Whether JSON was asked for.
-    pub(super) fn json(self) -> bool {
+    pub(super) fn json(&self) -> bool {
         match self {
             ClientCommand::Status(format)
             | ClientCommand::Show { format, .. }
             | ClientCommand::Get { format, .. } => format.json,
+            ClientCommand::Monitor { json, .. } => *json,
+            ClientCommand::Set { .. }
+            | ClientCommand::Flush { .. }
+            | ClientCommand::Drain
+            | ClientCommand::Purge { .. } => false,
         }
     }
 }

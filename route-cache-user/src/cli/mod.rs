@@ -4,6 +4,8 @@
 //! route-cache --interface eth0 …   parse ── AgentOptions ── (the agent)
 //! route-cache config check         parse ── check_config
 //! route-cache status|show|get …    parse ── run_client ── ask ── JSON, or tables for people
+//! route-cache set|flush|drain|…    parse ── run_client ── ask ── a sentence that says what was done
+//! route-cache monitor              parse ── run_client ── monitor ── a line for each event
 //! ```
 
 mod agent_options;
@@ -13,7 +15,9 @@ mod command_line;
 mod config_check;
 pub(crate) mod duration;
 mod explain;
+mod happenings;
 mod listings;
+mod monitor;
 mod status;
 mod table;
 
@@ -21,6 +25,8 @@ mod table;
 mod settings_test;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod verbs_test;
 
 pub(crate) use self::{
     agent_options::{AgentOptions, CloneOn, LogLevel, XdpMode},

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A machine where nothing is set.
-fn words(line: &str) -> Result<Invocation, clap::Error> {
+pub(super) fn words(line: &str) -> Result<Invocation, clap::Error> {
     words_with(line, &[], Path::new("/nonexistent/config.toml")).map_err(|refusal| match refusal {
         Refusal::Usage(error) => error,
         Refusal::Settings(problems) => panic!("{line}: {problems}"),
@@ -50,14 +50,14 @@ fn agent(line: &str) -> AgentOptions {
     }
 }
 
-fn client(line: &str) -> (ClientCommand, PathBuf) {
+pub(super) fn client(line: &str) -> (ClientCommand, PathBuf) {
     match words(line) {
         Ok(Invocation::Client { command, control_socket }) => (command, control_socket),
         other => panic!("{line}: {other:?}"),
     }
 }
 
-fn usage_error(line: &str) -> String {
+pub(super) fn usage_error(line: &str) -> String {
     let error = words(line).map(|parsed| panic!("{line}: {parsed:?}")).unwrap_err();
     assert_eq!(error.exit_code(), 2, "{line}: {error}");
     error.to_string()
@@ -275,7 +275,7 @@ fn help_shows_every_option_and_ends_with_examples() {
     assert_eq!(words("--version").unwrap_err().exit_code(), 0);
 }
 
-fn printed(line: &str, source: Fake, pretty: bool) -> anyhow::Result<String> {
+pub(super) fn printed(line: &str, source: Fake, pretty: bool) -> anyhow::Result<String> {
     let server = Server::start(source, Limits::default());
     let mut out = Vec::new();
     ask_and_print(client(line).0, server.path(), pretty, &mut out)?;
@@ -459,7 +459,7 @@ fn a_reader_that_stops_early_is_no_error_but_a_full_disk_is() {
     for line in ["status", "status --json", "show clones", "get 192.0.2.1"] {
         let command = client(line).0;
         let mut out = Fails(io::ErrorKind::BrokenPipe);
-        ask_and_print(command, server.path(), false, &mut out).unwrap();
+        ask_and_print(command.clone(), server.path(), false, &mut out).unwrap();
         let mut out = Fails(io::ErrorKind::StorageFull);
         let error = ask_and_print(command, server.path(), false, &mut out).unwrap_err();
         assert!(format!("{error:#}").contains("cannot write the answer to stdout"), "{error:#}");

@@ -4,8 +4,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    Source,
-    protocol::{Answer, Request},
+    Action, Source,
+    protocol::{Answer, Done, Request},
 };
 
 /// Asks the agent and puts down what it says as one line, its end included. Blocks, and for long if the tables are large.
@@ -17,7 +17,22 @@ pub(super) fn answer(source: &dyn Source, request: &Request) -> Vec<u8> {
         Request::NextHops {} => line(source.next_hops()),
         Request::Interfaces {} => line(source.interfaces()),
         Request::Get { address } => line(source.get(*address)),
+        Request::Set { name, value } => act(source, Action::set(name, value)),
+        Request::Flush { prefix, dev, family } => {
+            act(source, Action::flush(*prefix, dev.as_deref(), family.as_deref()))
+        }
+        Request::Drain {} => act(source, Ok(Action::Drain)),
+        Request::Purge { dev, force } => act(source, Action::purge(dev, *force)),
+        Request::Monitor { .. } => refusal("events are a stream, not an answer".to_owned()),
     }
+}
+
+fn act(source: &dyn Source, action: Result<Action>) -> Vec<u8> {
+    let done = action.and_then(|action| {
+        tracing::info!("told to {action}");
+        source.act(action)
+    });
+    line(done.map(|message| Done { message }))
 }
 
 /// The line that says what is wrong.

@@ -1,11 +1,10 @@
-//! One connection: a request line in, an answer line out.
+//! One connection: a request line in, an answer line out, or a stream of them.
 
 use std::{io, sync::Arc};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
-    sync::Semaphore,
     task::spawn_blocking,
     time::timeout,
 };
@@ -14,6 +13,8 @@ use super::{
     Limits, Source,
     answer::{answer, refusal},
     protocol::Request,
+    serve::Turns,
+    stream,
 };
 
 /// Longest request line in bytes, without its end.
@@ -27,7 +28,7 @@ const LONGEST_REQUEST: usize = 64 * 1024;
 pub(super) async fn converse(
     mut stream: UnixStream,
     source: Arc<dyn Source>,
-    listings: Arc<Semaphore>,
+    turns: Arc<Turns>,
     limits: Limits,
 ) -> io::Result<()> {
     let request = match timeout(limits.patience, read_line(&mut stream)).await {
@@ -40,9 +41,16 @@ pub(super) async fn converse(
     // The turn is given back when the answer has been sent: answers that nobody reads must not pile up.
     let (answer, _turn) = match request {
         Err(error) => (refusal(error), None),
+        Ok(Request::Monitor { follow: false }) => {
+            return stream::replay(&mut stream, &source.events(), limits).await;
+        }
+        Ok(Request::Monitor { follow: true }) => {
+            return stream::follow(&mut stream, &source.events(), &turns.followers, limits).await;
+        }
         Ok(request) => {
             let turn = if is_listing(&request) {
-                match timeout(limits.patience, listings.acquire_owned()).await {
+                let turn = Arc::clone(&turns.listings).acquire_owned();
+                match timeout(limits.patience, turn).await {
                     Ok(turn) => turn.ok(),
                     Err(_) => return send(&mut stream, &busy(), limits).await,
                 }
@@ -86,7 +94,14 @@ fn parse(line: &[u8]) -> Result<Request, String> {
 fn is_listing(request: &Request) -> bool {
     match request {
         Request::Clones {} | Request::Routes {} | Request::NextHops {} => true,
-        Request::Status {} | Request::Interfaces {} | Request::Get { .. } => false,
+        Request::Status {}
+        | Request::Interfaces {}
+        | Request::Get { .. }
+        | Request::Set { .. }
+        | Request::Flush { .. }
+        | Request::Drain {}
+        | Request::Purge { .. }
+        | Request::Monitor { .. } => false,
     }
 }
 
@@ -94,7 +109,8 @@ fn busy() -> Vec<u8> {
     refusal("busy: too many listings at once, try again".to_owned())
 }
 
-async fn send(stream: &mut UnixStream, answer: &[u8], limits: Limits) -> io::Result<()> {
+/// Sends all of it, within the time a client has to take its answer.
+pub(super) async fn send(stream: &mut UnixStream, answer: &[u8], limits: Limits) -> io::Result<()> {
     let sent = timeout(limits.reading, stream.write_all(answer)).await;
     sent.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
 }

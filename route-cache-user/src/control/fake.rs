@@ -5,19 +5,24 @@ use std::{
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
 };
 
 use anyhow::{Result, bail};
 use route_cache_common::Outcome;
 
 use super::{
-    Source,
+    Action, Source,
     protocol::{
         CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
         SettingEntry, Status, Timeout, Walked,
     },
 };
+use crate::events::{Event, Journal};
 
 /// Answers with what would be there after some traffic.
 #[derive(Debug, Clone, Copy, Default)]
@@ -189,6 +194,56 @@ impl Source for Fake {
             next_hop: self.next_hops()?.into_iter().next().filter(|_| covered),
             clones: self.clones()?.into_iter().filter(|clone| clone.dst == address).collect(),
         })
+    }
+
+    fn act(&self, action: Action) -> Result<String> {
+        self.works()?;
+        Ok(format!("{action}: done\x1b"))
+    }
+
+    fn events(&self) -> Arc<Journal> {
+        let journal = Journal::new(Instant::now());
+        journal.push(Event::Resync { cause: "start".into() });
+        journal.push(Event::Link { dev: "tun\x1b[2J".into(), state: "up".into() });
+        Arc::new(journal)
+    }
+}
+
+/// An agent in which something happens.
+#[derive(Clone)]
+pub(crate) struct Live(pub(crate) Arc<Journal>);
+
+impl Live {
+    pub(crate) fn new() -> Live {
+        Live(Arc::new(Journal::new(Instant::now())))
+    }
+}
+
+impl Source for Live {
+    fn status(&self) -> Result<Status> {
+        Fake::default().status()
+    }
+    fn clones(&self) -> Result<Vec<CloneEntry>> {
+        Fake::default().clones()
+    }
+    fn routes(&self) -> Result<Vec<RouteEntry>> {
+        Fake::default().routes()
+    }
+    fn next_hops(&self) -> Result<Vec<NextHopEntry>> {
+        Fake::default().next_hops()
+    }
+    fn interfaces(&self) -> Result<Vec<InterfaceEntry>> {
+        Fake::default().interfaces()
+    }
+    fn get(&self, address: IpAddr) -> Result<Explanation> {
+        Fake::default().get(address)
+    }
+    fn act(&self, action: Action) -> Result<String> {
+        self.0.push(Event::Flush { what: action.to_string() });
+        Ok(action.to_string())
+    }
+    fn events(&self) -> Arc<Journal> {
+        Arc::clone(&self.0)
     }
 }
 

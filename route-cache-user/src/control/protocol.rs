@@ -1,4 +1,5 @@
-//! What is said over the control socket: one JSON object a line, one request and one answer per connection.
+//! What is said over the control socket: one JSON object a line, one request and one answer per connection; only
+//! `monitor` is answered by many lines, an [`Entry`](crate::events::Entry) each.
 //!
 //! The answers are also what `--json` prints, so their field names are a stable interface.
 
@@ -28,6 +29,38 @@ pub(crate) enum Request {
         /// Destination.
         address: IpAddr,
     },
+    /// Changes a setting: [`Done`].
+    Set {
+        /// As in the file or on the command line.
+        name: String,
+        /// As one would type it.
+        value: String,
+    },
+    /// Removes the clones that fit all that is given: [`Done`].
+    Flush {
+        /// To these destinations.
+        prefix: Option<IpNet>,
+        /// Through this interface.
+        dev: Option<String>,
+        /// `ipv4` or `ipv6`.
+        family: Option<String>,
+    },
+    /// Removes all clones, as under memory pressure: [`Done`].
+    Drain {},
+    /// Removes the clones through an interface, as if it had gone down: [`Done`].
+    Purge {
+        /// Which.
+        dev: String,
+        /// Even if it is exempt.
+        #[serde(default)]
+        force: bool,
+    },
+    /// The last events, a line each.
+    Monitor {
+        /// And those to come, until the client goes away.
+        #[serde(default)]
+        follow: bool,
+    },
 }
 
 /// An answer: exactly one of the two.
@@ -38,6 +71,13 @@ pub(crate) enum Answer<T> {
     Ok(T),
     /// What failed, on which object, why, and what to do.
     Error(String),
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// One sentence for people.
+    pub(crate) message: String,
 }
 
 /// Packets and bytes.

@@ -13,9 +13,11 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// Listings at once, from reading the tables until the last byte is sent: what bounds the memory.
     pub(crate) listings: usize,
+    /// Clients that follow the events at once; the next is refused.
+    pub(crate) followers: usize,
     /// For a request to arrive, and for a listing to get its turn.
     pub(crate) patience: Duration,
-    /// For a client to take its answer.
+    /// For a client to take its answer; a follower has as long from when events are lost to it.
     pub(crate) reading: Duration,
 }
 
@@ -24,10 +26,17 @@ impl Default for Limits {
         Limits {
             connections: 64,
             listings: 4,
+            followers: 8,
             patience: Duration::from_secs(5),
             reading: Duration::from_secs(30),
         }
     }
+}
+
+/// What is limited for all clients together.
+pub(super) struct Turns {
+    pub(super) listings: Arc<Semaphore>,
+    pub(super) followers: Semaphore,
 }
 
 /// Answers requests until `shutdown` is ready.
@@ -42,11 +51,14 @@ pub(crate) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
-    let listings = Arc::new(Semaphore::new(limits.listings));
+    let turns = Arc::new(Turns {
+        listings: Arc::new(Semaphore::new(limits.listings)),
+        followers: Semaphore::new(limits.followers),
+    });
     let handle = |stream| {
-        let (source, listings) = (Arc::clone(&source), Arc::clone(&listings));
+        let (source, turns) = (Arc::clone(&source), Arc::clone(&turns));
         async move {
-            if let Err(error) = converse(stream, source, listings, limits).await {
+            if let Err(error) = converse(stream, source, turns, limits).await {
                 tracing::debug!(%error, "a client of the control socket went away");
             }
         }

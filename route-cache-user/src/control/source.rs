@@ -1,10 +1,14 @@
 //! What the control socket and the metrics ask of the agent.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use anyhow::Result;
 
-use super::protocol::{CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status};
+use super::{
+    Action,
+    protocol::{CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status},
+};
+use crate::events::Journal;
 
 /// The agent, as seen by those who ask. Everything is read when asked.
 ///
@@ -26,4 +30,8 @@ pub(crate) trait Source: Send + Sync + 'static {
     }
     /// What happens to a packet to this address.
     fn get(&self, address: IpAddr) -> Result<Explanation>;
+    /// Does it, and says in a sentence for people what was done.
+    fn act(&self, action: Action) -> Result<String>;
+    /// What happens. Does not block.
+    fn events(&self) -> Arc<Journal>;
 }

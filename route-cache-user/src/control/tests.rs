@@ -18,13 +18,14 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{
-    Limits, Source, bind,
+    Action, Limits, Source, bind,
     bind::SocketGuard,
     connect,
     fake::{Fake, Place},
     protocol::{Answer, CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status},
     serve,
 };
+use crate::events::Journal;
 
 /// A server on a thread of its own, stopped when dropped.
 pub(crate) struct Server {
@@ -59,13 +60,13 @@ impl Server {
         &self.path
     }
 
-    fn connect(&self) -> UnixStream {
+    pub(super) fn connect(&self) -> UnixStream {
         let stream = connect(&self.path, Duration::from_secs(10)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
 
-    fn ask(&self, request: &[u8]) -> Value {
+    pub(super) fn ask(&self, request: &[u8]) -> Value {
         let mut stream = self.connect();
         stream.write_all(request).unwrap();
         read_answer(&stream)
@@ -79,18 +80,18 @@ impl Drop for Server {
     }
 }
 
-fn read_answer(stream: &UnixStream) -> Value {
+pub(super) fn read_answer(stream: &UnixStream) -> Value {
     let mut line = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut line).unwrap();
     assert_eq!(line.pop(), Some(b'\n'), "an answer is one whole line");
     serde_json::from_slice(&line).unwrap()
 }
 
-fn error_of(answer: &Value) -> &str {
+pub(super) fn error_of(answer: &Value) -> &str {
     answer["error"].as_str().unwrap_or_else(|| panic!("not an error: {answer}"))
 }
 
-fn brief() -> Limits {
+pub(super) fn brief() -> Limits {
     let patience = Duration::from_millis(300);
     Limits { patience, reading: patience, ..Limits::default() }
 }
@@ -242,6 +243,12 @@ impl Source for Stuck {
     }
     fn get(&self, address: IpAddr) -> anyhow::Result<Explanation> {
         Fake::default().get(address)
+    }
+    fn act(&self, _: Action) -> anyhow::Result<String> {
+        panic!("an order is too much")
+    }
+    fn events(&self) -> Arc<Journal> {
+        Fake::default().events()
     }
 }
 

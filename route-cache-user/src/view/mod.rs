@@ -21,12 +21,13 @@ use crate::{
     agent::Shared,
     config::Effective,
     control::{
-        Source,
+        Action, Source,
         protocol::{
             CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
             SettingEntry, Status, Timeout,
         },
     },
+    events::Journal,
     fib::{
         message::Ifindex,
         verdict::{HopKey, Way},
@@ -261,6 +262,14 @@ impl Source for View {
         explanation.outcome = outcome.name().into();
         explanation.reason = reason;
         Ok(explanation)
+    }
+
+    fn act(&self, action: Action) -> Result<String> {
+        bail!("this agent cannot {action} yet")
+    }
+
+    fn events(&self) -> Arc<Journal> {
+        Arc::new(Journal::new(self.shared.started))
     }
 }
 
