@@ -207,14 +207,11 @@ pub(crate) enum ClientCommand {
 /// A row for each setting that `set` takes.
 fn what_can_be_set() -> String {
     let settable = Setting::all().map(Setting::spec).filter(|spec| spec.at_run_time);
-    let rows = settable.map(|spec| {
-        let (name, value) = (spec.name, spec.value_name);
-        format!("  {name:<18} {value:<13} {}", spec.help)
-    });
+    let rows = settable.map(|spec| format!("  {:<18} {}", spec.name, spec.help));
     let rows: Vec<String> = rows.collect();
     format!(
         "What can be set; all else needs a restart:\n{}\n\n\
-         A DURATION is whole seconds, minutes or hours: 90, 90s, 5m, 1h.",
+         Times are whole seconds, minutes or hours: 90, 90s, 5m, 1h.",
         rows.join("\n")
     )
 }
