@@ -248,25 +248,19 @@ pub(crate) struct Format {
 
 impl ClientCommand {
     /// What to send to the agent.
-    pub(super) fn request(&self) -> Request {
+    pub(super) fn request(self) -> Request {
         match self {
             ClientCommand::Status(_) => Request::Status {},
             ClientCommand::Show { listing: Listing::Clones, .. } => Request::Clones {},
             ClientCommand::Show { listing: Listing::Routes, .. } => Request::Routes {},
             ClientCommand::Show { listing: Listing::NextHops, .. } => Request::NextHops {},
             ClientCommand::Show { listing: Listing::Interfaces, .. } => Request::Interfaces {},
-            ClientCommand::Get { address, .. } => Request::Get { address: *address },
-            ClientCommand::Set { name, value } => {
-                Request::Set { name: name.clone(), value: value.clone() }
-            }
-            ClientCommand::Flush { prefix, dev, family } => {
-                Request::Flush { prefix: *prefix, dev: dev.clone(), family: family.clone() }
-            }
+            ClientCommand::Get { address, .. } => Request::Get { address },
+            ClientCommand::Set { name, value } => Request::Set { name, value },
+            ClientCommand::Flush { prefix, dev, family } => Request::Flush { prefix, dev, family },
             ClientCommand::Drain => Request::Drain {},
-            ClientCommand::Purge { dev, force } => {
-                Request::Purge { dev: dev.clone(), force: *force }
-            }
-            ClientCommand::Monitor { follow, .. } => Request::Monitor { follow: *follow },
+            ClientCommand::Purge { dev, force } => Request::Purge { dev, force },
+            ClientCommand::Monitor { follow, .. } => Request::Monitor { follow },
         }
     }
 

@@ -134,7 +134,7 @@ fn every_event_is_a_line_for_people() {
         Event::ClonesExpired { cpu: 1, reason: "drain".into(), count: 4711 },
         Event::Timeout {
             from_seconds: 1600.0,
-            to_seconds: 1066.666_666,
+            to_seconds: 1066.6666,
             direction: Direction::Shrunk,
         },
         Event::Drain { cpus: vec![0, 1] },
