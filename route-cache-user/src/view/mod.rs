@@ -278,6 +278,7 @@ impl Source for View {
             Action::Flush { prefix, dev, family: Some(Family::Ipv4) | None } => {
                 let ifindex = dev.as_deref().map(|dev| self.ifindex(dev)).transpose()?;
                 let removed = flush(shared, &Choice { prefix, ifindex }, Reason::Flush)?;
+                let what = what.trim_start_matches("flush ").to_owned();
                 shared.journal.push(Event::Flush { what });
                 Ok(format!("{removed} clones removed"))
             }
