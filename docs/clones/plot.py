@@ -51,7 +51,7 @@ def main():
     out.append(f'<path d="{clones}" fill="none" stroke="#c44e1c" stroke-width="1.5"/>')
     out.append(f'<path d="{timeout}" fill="none" stroke="#1f6fb4" stroke-width="2.5"/>')
     out.append(f'<text x="{WIDTH - RIGHT}" y="24" text-anchor="end"><tspan fill="#1f6fb4">rtexpire in force</tspan>')
-    out.append('<tspan fill="#c44e1c">   live clones, both CPUs</tspan></text></svg>')
+    out.append('<tspan fill="#c44e1c" dx="16">live clones, both CPUs</tspan></text></svg>')
     (HERE / "timeout.svg").write_text("\n".join(out) + "\n")
 
 
