@@ -18,6 +18,7 @@
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
 //! - `change_latency`: how soon a change takes effect, with few and with many clones.
+//! - `consistency`: all of it at random and at once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -28,6 +29,7 @@ mod asking;
 mod attaching;
 mod change_latency;
 mod clones;
+mod consistency;
 mod forwarding;
 mod life;
 mod neighbours;
