@@ -378,6 +378,9 @@ impl EventLoop {
         match tables {
             Ok(mut tables) => {
                 self.resync.catch_up(&mut tables);
+                if !tables.unsure.is_empty() {
+                    self.resync.want(Cause::Link);
+                }
                 state.fib.replace(*tables);
                 if let Some(cause) = self.resync.distrusted() {
                     state.fib.distrust(cause);

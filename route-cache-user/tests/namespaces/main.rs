@@ -17,6 +17,8 @@
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
+//! - `change_latency`: how soon a change takes effect, with few and with many clones.
+//! - `consistency`: all of it at random and at once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -25,7 +27,9 @@ mod stream;
 
 mod asking;
 mod attaching;
+mod change_latency;
 mod clones;
+mod consistency;
 mod forwarding;
 mod life;
 mod neighbours;
