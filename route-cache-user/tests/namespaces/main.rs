@@ -17,6 +17,7 @@
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
+//! - `expiry`: the life of a clone, timed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -26,6 +27,7 @@ mod stream;
 mod asking;
 mod attaching;
 mod clones;
+mod expiry;
 mod forwarding;
 mod life;
 mod neighbours;
