@@ -17,20 +17,26 @@
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
-//! - `expiry`: the life of a clone, timed.
+//! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
+//! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod router;
 mod stream;
+mod traffic;
 
 mod asking;
 mod attaching;
 mod clones;
+mod configured;
 mod expiry;
 mod forwarding;
 mod life;
 mod neighbours;
 mod next_packet;
+mod pressure;
+mod purging;
 mod refusals;
+mod shrinking;
 mod standing_aside;

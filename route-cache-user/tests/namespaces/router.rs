@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, ops::Deref, path::Path, time::Duration};
 
-use route_cache_lab::{
-    Agent, Frame, Host, Lab, Namespace, RawSocket, agent::Setup, wait_until,
-};
+use route_cache_lab::{Agent, Frame, Host, Lab, Namespace, RawSocket, agent::Setup, wait_until};
 use serde_json::Value;
 
 /// The agent's binary.
