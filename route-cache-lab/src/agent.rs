@@ -39,6 +39,7 @@ pub enum Readiness {
 #[derive(Debug)]
 pub struct Setup {
     argv: Vec<String>,
+    environment: Vec<(String, String)>,
     inside: Option<PathBuf>,
     readiness: Readiness,
     directory: PathBuf,
@@ -91,6 +92,7 @@ impl Agent {
         ];
         Ok(Setup {
             argv,
+            environment: Vec::new(),
             inside: None,
             readiness: Readiness::default(),
             directory,
@@ -261,6 +263,13 @@ impl Setup {
         self
     }
 
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts the process inside the namespace, where it serves its own namespace without `--netns`.
     #[must_use]
     pub fn inside(mut self, namespace: &Namespace) -> Self {
@@ -281,7 +290,8 @@ impl Setup {
     /// If it ends before, or does not get there within 20 seconds; the error carries its log.
     pub fn start(self) -> Result<Agent> {
         let inside = self.inside.as_deref().map(namespace::open).transpose()?;
-        let process = Running::start(&self.argv, inside.as_ref().map(std::os::fd::AsFd::as_fd))?;
+        let inside = inside.as_ref().map(std::os::fd::AsFd::as_fd);
+        let process = Running::start_with(&self.argv, &self.environment, inside)?;
         let mut agent = Agent {
             binary: self.argv[0].clone(),
             process,

@@ -40,8 +40,21 @@ impl Running {
     /// # Errors
     /// If the program cannot be started.
     pub fn start<S: AsRef<OsStr>>(argv: &[S], netns: Option<BorrowedFd<'_>>) -> Result<Self> {
+        Self::start_with(argv, &[], netns)
+    }
+
+    /// The same with further variables in its environment.
+    ///
+    /// # Errors
+    /// If the program cannot be started.
+    pub fn start_with<S: AsRef<OsStr>>(
+        argv: &[S],
+        environment: &[(String, String)],
+        netns: Option<BorrowedFd<'_>>,
+    ) -> Result<Self> {
         let what = argv.iter().map(|s| s.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ");
         let mut command = command(argv, netns)?;
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command
             .spawn()

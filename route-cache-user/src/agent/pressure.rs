@@ -33,7 +33,7 @@ impl Watch {
         let sources = std::env::var_os(FILE)
             .filter(|path| !path.is_empty())
             .map_or_else(Sources::find, |path| Sources::only(PathBuf::from(path)));
-        if sources.is_empty() {
+        if sources.read().is_none() {
             tracing::warn!(
                 "the kernel does not tell memory pressure (PSI); going by the fill of the tables alone"
             );

@@ -264,14 +264,15 @@ impl Fib {
         let Some((key, hop)) = self.hops.of(NextHopId(clone.route[0])) else {
             return Some(Reason::Neighbour);
         };
+        let is_spared = || {
+            let interface = self.tables.neighbour_of(*key).map(|(i, _)| self.tables.link_name(i));
+            interface.is_ok_and(|name| spares(&name))
+        };
         match Outcome::from_code(hop.version().pass as u8) {
             _ if hop.reason.is_none() => None,
-            Some(Outcome::PassEgress) => {
-                let interface =
-                    self.tables.neighbour_of(*key).map(|(i, _)| self.tables.link_name(i));
-                (!interface.is_ok_and(|name| spares(&name))).then_some(Reason::LinkDown)
-            }
-            Some(Outcome::PassNeighbour) => Some(Reason::Neighbour),
+            Some(Outcome::PassEgress) => (!is_spared()).then_some(Reason::LinkDown),
+            // The kernel forgets the neighbours of a link that loses its carrier, and resolves them again afterwards.
+            Some(Outcome::PassNeighbour) => (!is_spared()).then_some(Reason::Neighbour),
             _ => Some(Reason::Route),
         }
     }

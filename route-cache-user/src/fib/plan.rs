@@ -1,7 +1,7 @@
 //! The plan: what has to be written to the data plane so that it says what the tables say.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     net::Ipv4Addr,
 };
 
@@ -143,7 +143,7 @@ impl Fib {
         plan: &mut Plan,
     ) {
         let at_start = self.installed.is_empty();
-        let mut covers = HashSet::new();
+        let mut covers = HashMap::new();
         for prefix in dirty {
             if self.tables.has_custom_local_route(prefix) {
                 self.custom_locals.insert(*prefix);
@@ -180,8 +180,13 @@ impl Fib {
                         continue;
                     };
                     if !at_start {
-                        covers
-                            .extend(ancestors(prefix).find(|net| self.installed.contains_key(net)));
+                        let cover = ancestors(prefix).find(|net| self.installed.contains_key(net));
+                        // S3: an address that was added is a route to itself.
+                        let is_local = wanted.is_some_and(|wanted| {
+                            matches!(wanted.way, Way::Pass(Outcome::PassLocal, _))
+                        });
+                        let reason = if is_local { Reason::Address } else { Reason::Route };
+                        covers.extend(cover.map(|cover| (cover, reason)));
                     }
                     slot
                 }
@@ -203,14 +208,14 @@ impl Fib {
     }
 
     /// Gives the routes that cover a new one new generations: what was cloned from them may belong to the new one now.
-    fn renew_covers(&mut self, covers: &HashSet<Ipv4Net>, plan: &mut Plan) {
+    fn renew_covers(&mut self, covers: &HashMap<Ipv4Net, Reason>, plan: &mut Plan) {
         let written: HashSet<Ipv4Net> = plan.routes.iter().map(|(prefix, _)| *prefix).collect();
-        for prefix in covers.difference(&written) {
+        for (prefix, reason) in covers.iter().filter(|(prefix, _)| !written.contains(prefix)) {
             let Some(installed) = self.installed.get_mut(prefix) else {
                 continue;
             };
             let route = Route::unpack(installed.words);
-            let generation = self.slots.raise(route.slot, Reason::Route);
+            let generation = self.slots.raise(route.slot, *reason);
             installed.words = Route { generation, ..route }.pack();
             plan.routes.push((*prefix, installed.words));
             plan.generations.push((route.slot, generation));

@@ -9,6 +9,8 @@ use std::{
     path::PathBuf,
 };
 
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, PROC_SUPER_MAGIC, fstatfs};
+
 use super::pressure::Stall;
 
 /// The system's.
@@ -35,11 +37,6 @@ impl Sources {
         Self(vec![path])
     }
 
-    /// Whether there is any.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The worst of all readings.
     pub(crate) fn read(&self) -> Option<Stall> {
         let readings = self.0.iter().filter_map(read);
@@ -55,6 +52,11 @@ impl Sources {
 fn trigger(path: &PathBuf) -> io::Result<File> {
     let mut file =
         OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    // To write to any other file would spoil it.
+    let kernels = [PROC_SUPER_MAGIC, CGROUP2_SUPER_MAGIC];
+    if !kernels.contains(&fstatfs(&file)?.filesystem_type()) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     file.write_all(TRIGGER)?;
     Ok(file)
 }

@@ -19,20 +19,28 @@
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
 //! - `change_latency`: how soon a change takes effect, with few and with many clones.
 //! - `consistency`: all of it at random and at once.
+//! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
+//! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod router;
 mod stream;
+mod traffic;
 
 mod asking;
 mod attaching;
 mod change_latency;
 mod clones;
+mod configured;
 mod consistency;
+mod expiry;
 mod forwarding;
 mod life;
 mod neighbours;
 mod next_packet;
+mod pressure;
+mod purging;
 mod refusals;
+mod shrinking;
 mod standing_aside;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, ops::Deref, path::Path, time::Duration};
 
-use route_cache_lab::{Agent, Frame, Host, Lab, Namespace, RawSocket, wait_until};
+use route_cache_lab::{Agent, Frame, Host, Lab, Namespace, RawSocket, agent::Setup, wait_until};
 use serde_json::Value;
 
 /// The agent's binary.
@@ -91,13 +91,22 @@ impl Router {
 
     /// Starts the agent in a lab.
     pub fn with(place: Place, arguments: &[&str]) -> Self {
-        let agent = Agent::setup(Path::new(BINARY))
+        Self::with_environment(place, arguments, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub fn with_environment(
+        place: Place,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let setup = Agent::setup(Path::new(BINARY))
             .unwrap()
             .arguments(&["--netns", place.router.name(), "--interface", "left"])
             .arguments(&["--interface", "right"])
-            .arguments(arguments)
-            .start()
-            .unwrap();
+            .arguments(arguments);
+        let set = |setup: Setup, (name, value): &(&str, &str)| setup.environment(name, value);
+        let agent = environment.iter().fold(setup, set).start().unwrap();
         Self { agent, place }
     }
 
@@ -159,6 +168,33 @@ impl Router {
     pub fn forwarded(&self) -> u64 {
         let outcomes = self.outcomes();
         FORWARDED.iter().map(|name| outcomes[*name]).sum()
+    }
+
+    /// What `route-cache show clones` says.
+    pub fn clones(&self) -> Vec<Value> {
+        self.agent.json(&["show", "clones"]).unwrap().as_array().unwrap().clone()
+    }
+
+    /// The clones of one destination.
+    pub fn clones_of(&self, destination: Ipv4Addr) -> Vec<Value> {
+        let destination = destination.to_string();
+        let mut all = self.clones();
+        all.retain(|clone| clone["dst"] == *destination);
+        all
+    }
+
+    /// A number of all clone tables together, by its name in the status.
+    pub fn tables(&self, name: &str) -> u64 {
+        let status = self.agent.status().unwrap();
+        let tables = status["clones"].as_array().unwrap();
+        tables.iter().map(|table| table[name].as_u64().unwrap()).sum()
+    }
+
+    /// Clones removed so far for a reason.
+    pub fn expired(&self, reason: &str) -> u64 {
+        let status = self.agent.status().unwrap();
+        let tables = status["clones"].as_array().unwrap();
+        tables.iter().map(|table| table["expired"][reason].as_u64().unwrap()).sum()
     }
 
     /// What `route-cache get` says.

@@ -141,7 +141,8 @@ fn captured(socket: &RawSocket) -> Vec<(u32, Mac)> {
     all
 }
 
-fn numbered(frame: &[u8]) -> Option<(u32, Mac)> {
+/// The number of a frame of a stream, and to which link-layer address it was sent.
+pub fn numbered(frame: &[u8]) -> Option<(u32, Mac)> {
     let view = Ipv4View::of(frame)?;
     let bytes = view.transport().get(8..12)?;
     let number = u32::from_be_bytes(bytes.try_into().ok()?);
