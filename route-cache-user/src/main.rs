@@ -10,7 +10,6 @@ mod cli;
 mod config;
 mod control;
 mod dataplane;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing tells what happens yet"))]
 mod events;
 mod fib;
 mod maps;

@@ -205,6 +205,12 @@ impl CloneTable {
         }
     }
 
+    /// Puts clones into the table, as only the program does otherwise.
+    #[cfg(test)]
+    pub(crate) fn put(&self, destinations: &[Address4], clones: &[Clone4]) -> BatchResult {
+        sys::update_batch(self.map.fd().as_fd(), destinations, clones)
+    }
+
     /// Deletes clones. Returns how many were there.
     pub(crate) fn delete(&self, destinations: &[Address4]) -> io::Result<u64> {
         let removed = delete_all(self.map.fd().as_fd(), destinations)?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use route_cache_common::{Config, next_hop::NextHopVersion};
+use route_cache_common::{Config, Tally, next_hop::NextHopVersion};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -29,6 +29,7 @@ use crate::{
         clock::ClockReader,
         forwarder,
     },
+    events::{Event as Happening, Journal},
     fib::{
         dump,
         install::Written,
@@ -67,6 +68,8 @@ pub(super) struct EventLoop {
     clock_reader: ClockReader,
     pub(super) config: Config,
     last_tick: Option<Instant>,
+    /// Clones made, by CPU, as last told.
+    created: Vec<u64>,
     /// [`Config::CLONE_ON_SECOND`], or nothing.
     pub(super) admission: u64,
     monitor: Monitor,
@@ -108,13 +111,15 @@ impl EventLoop {
             overruns: 0,
         };
         let (orders, given) = Orders::channel();
+        let started = Instant::now();
         let pressure = Watch::begin(clock.hz());
         let shared = Arc::new(Shared {
             orders,
+            journal: Arc::new(Journal::new(started)),
             measured: Measured::new().context("cannot set up the histograms")?,
             pressure: AtomicU8::new(0),
             adjustments: Default::default(),
-            started: Instant::now(),
+            started,
             policy: Policy::new(&options, clones.len(), &clock),
             clock,
             sweepers: clones.iter().map(|_| Sweeper::default()).collect(),
@@ -131,6 +136,7 @@ impl EventLoop {
             clock_reader,
             config,
             last_tick: None,
+            created: Vec::new(),
             admission: 0,
             monitor,
             dumper: Dumper::open().context("cannot open a netlink socket")?,
@@ -228,6 +234,7 @@ impl EventLoop {
         self.confirm_stale();
         self.steer_admission();
         self.steer_pressure();
+        self.tell_created();
         if self.interlocks.is_none() {
             let (shared, bypass) =
                 (Arc::clone(&self.shared), self.shared.options().bypass_netfilter);
@@ -287,6 +294,7 @@ impl EventLoop {
         }
         for event in events.drain(..) {
             self.resync.note(&event);
+            self.tell_link(&state, &event);
             self.follow_link(&mut state, &event);
             causes.extend(state.fib.apply(event));
         }
@@ -298,6 +306,26 @@ impl EventLoop {
         }
         self.install_or_distrust(&mut state);
         self.shared.measured.change.observe(heard.elapsed().as_secs_f64());
+    }
+
+    /// Puts down that an interface came up, went down or went away.
+    fn tell_link(&self, state: &State, event: &Event) {
+        let links = &state.fib.tables.links;
+        let (dev, state) = match event {
+            Event::Link(link) => {
+                let was = links.get(&link.ifindex).map(Link::is_running);
+                if was == Some(link.is_running()) {
+                    return;
+                }
+                (link.name.clone(), if link.is_running() { "up" } else { "down" })
+            }
+            Event::LinkGone(ifindex) => match links.get(ifindex) {
+                Some(link) => (link.name.clone(), "gone"),
+                None => return,
+            },
+            _ => return,
+        };
+        self.shared.journal.push(Happening::Link { dev, state: state.into() });
     }
 
     /// Attaches to interfaces that appear and match, lets go of those that vanish or are renamed away.
@@ -339,6 +367,7 @@ impl EventLoop {
         if let Some(cause) = self.resync.start() {
             tracing::debug!("reading the kernel's tables ({})", cause.name());
             *self.shared.write().resyncs.entry(cause).or_default() += 1;
+            self.shared.journal.push(Happening::Resync { cause: cause.name().into() });
         }
     }
 
@@ -349,6 +378,9 @@ impl EventLoop {
         match tables {
             Ok(mut tables) => {
                 self.resync.catch_up(&mut tables);
+                if !tables.unsure.is_empty() {
+                    self.resync.want(Cause::Link);
+                }
                 state.fib.replace(*tables);
                 if let Some(cause) = self.resync.distrusted() {
                     state.fib.distrust(cause);
@@ -422,6 +454,22 @@ impl EventLoop {
             self.shared.sweepers.iter().for_each(Sweeper::call);
         }
         Ok(())
+    }
+
+    /// Puts down how many clones were made since the last time; the data plane announces none.
+    fn tell_created(&mut self) {
+        let Ok(created) = self.shared.counters.tally(Tally::CloneCreated) else {
+            return;
+        };
+        let told = std::mem::replace(&mut self.created, created);
+        for (cpu, now) in self.created.iter().enumerate() {
+            let count = now - told.get(cpu).copied().unwrap_or(0).min(*now);
+            if count > 0 {
+                let cpu = u32::try_from(cpu).unwrap_or(u32::MAX);
+                self.shared.journal.push(Happening::ClonesCreated { cpu, count });
+            }
+        }
+        self.shared.journal.tick();
     }
 
     /// Has the kernel confirm the stale next hops that carried packets, as a packet of its own would (row 32).

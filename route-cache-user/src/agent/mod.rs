@@ -33,6 +33,7 @@ use crate::{
         attach::{Attachments, Wanted},
         clock::Clock,
     },
+    events::{Direction, Event, Journal},
     fib::{mirror::Fib, tables::Cause},
     maps::{CloneTable, Counters},
     metrics::{self, Measured},
@@ -96,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) sweepers: Vec<Sweeper>,
     /// What the program counts.
     pub(crate) counters: Counters,
+    /// What happens, for those who watch.
+    pub(crate) journal: Arc<Journal>,
     /// Where orders are given.
     pub(crate) orders: Orders,
     /// Durations.
@@ -103,6 +106,11 @@ pub(crate) struct Shared {
     pressure: AtomicU8,
     adjustments: [AtomicU64; 2],
     state: RwLock<State>,
+}
+
+/// A change of the timeout, in seconds.
+fn timeout_event(from: u64, to: u64, direction: Direction) -> Event {
+    Event::Timeout { from_seconds: from as f64, to_seconds: to as f64, direction }
 }
 
 /// What the event loop writes and others read.
@@ -157,6 +165,8 @@ impl Shared {
         self.adjustments[usize::from(grew)].fetch_add(1, Ordering::Relaxed);
         let word = if grew { "recovers" } else { "shrinks" };
         tracing::info!("rtexpire {word}: {} -> {}", adjustment.from, adjustment.to);
+        let direction = if grew { Direction::Recovered } else { Direction::Shrunk };
+        self.journal.push(timeout_event(adjustment.from.0, adjustment.to.0, direction));
     }
 
     /// The state, for reading. Hold it briefly: the event loop waits meanwhile.

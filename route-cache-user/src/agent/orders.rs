@@ -5,10 +5,11 @@ use anyhow::{Result, anyhow};
 use route_cache_common::Config;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Shared, event_loop::EventLoop};
+use super::{Shared, event_loop::EventLoop, timeout_event};
 use crate::{
     cli::{AgentOptions, CloneOn},
     config::{self, Setting, Settings, Value},
+    events::{Direction, Event},
     sweep::{Sweeper, settings as timeouts},
 };
 
@@ -67,8 +68,10 @@ impl EventLoop {
         let before = current.settings.value(setting);
         let settings =
             current.settings.set(setting, value).map_err(|problems| anyhow!("{problems}"))?;
-        let done = format!("{setting}: {before} -> {}", settings.value(setting));
+        let after = settings.value(setting);
+        let done = format!("{setting}: {before} -> {after}");
         self.adopt(settings)?;
+        self.tell_setting(setting, &before, &after, "control socket".to_owned());
         tracing::info!("set by the control socket: {done}");
         Ok(done)
     }
@@ -87,10 +90,17 @@ impl EventLoop {
         }
         for change in &reloaded.changed {
             tracing::info!("reloaded: {change}");
+            self.tell_setting(change.setting, &change.from, &change.to, change.origin.clone());
         }
         if let Err(error) = self.adopt(reloaded.settings) {
             tracing::error!("cannot adopt what was reloaded: {error:#}");
         }
+    }
+
+    fn tell_setting(&self, setting: Setting, from: &Value, to: &Value, origin: String) {
+        let (from, to) = (from.to_string(), to.to_string());
+        let name = setting.spec().name.into();
+        self.shared.journal.push(Event::Setting { name, from, to, origin });
     }
 
     /// Puts settings in force.
@@ -98,7 +108,7 @@ impl EventLoop {
         let options = AgentOptions::from(settings);
         let now = self.shared.clock.now();
         let mut policy = self.shared.policy.write();
-        let known = *policy.settings();
+        let (known, before) = (*policy.settings(), policy.rtexpire().0);
         for (setting, old, new) in [
             (timeouts::Setting::RtMinExpire, known.rtminexpire.0, options.rtminexpire.as_secs()),
             (timeouts::Setting::RtExpire, known.rtexpire.0, options.rtexpire.as_secs()),
@@ -113,7 +123,11 @@ impl EventLoop {
                 policy.set(setting, new, now)?;
             }
         }
+        let in_force = policy.rtexpire().0;
         drop(policy);
+        if in_force != before {
+            self.shared.journal.push(timeout_event(before, in_force, Direction::Set));
+        }
         self.shared.set_options(options);
         self.steer_admission();
         self.shared.wake_sweepers();
@@ -122,6 +136,7 @@ impl EventLoop {
 
     fn drain(&mut self) -> String {
         let drained = self.shared.policy.write().drain(self.shared.clock.now());
+        self.shared.tell_drain(&drained);
         self.shared.wake_sweepers();
         tracing::info!("draining the clones of {} CPUs", drained.len());
         match drained.len() {
@@ -155,6 +170,14 @@ impl EventLoop {
 }
 
 impl Shared {
+    /// Puts down that the tables of these CPUs are drained.
+    pub(super) fn tell_drain(&self, cpus: &[usize]) {
+        if !cpus.is_empty() {
+            let cpus = cpus.iter().filter_map(|cpu| u32::try_from(*cpu).ok()).collect();
+            self.journal.push(Event::Drain { cpus });
+        }
+    }
+
     /// Has the sweepers look at what was decided.
     pub(super) fn wake_sweepers(&self) {
         self.sweepers.iter().for_each(Sweeper::wake);

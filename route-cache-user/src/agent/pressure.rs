@@ -8,9 +8,12 @@ use tokio::{
 };
 
 use super::event_loop::EventLoop;
-use crate::sweep::{
-    pressure::{Gauge, Pressure, Reading},
-    psi::Sources,
+use crate::{
+    events::Event,
+    sweep::{
+        pressure::{Gauge, Pressure, Reading},
+        psi::Sources,
+    },
 };
 
 /// Names a file to be read in place of the kernel's, for tests and for containers that mount it elsewhere.
@@ -72,12 +75,14 @@ impl EventLoop {
         let relief = shared.policy.write().note_pressure(level, now);
         if level != std::mem::replace(&mut self.pressure.level, level) {
             tracing::info!("memory pressure: {}", level.name());
+            shared.journal.push(Event::Pressure { level: level.name().into() });
         }
         if let Some(adjustment) = relief.adjusted {
             shared.note_adjustment(adjustment);
         }
         if !relief.drained.is_empty() {
             tracing::warn!("memory is short: draining the clones of {} CPUs", relief.drained.len());
+            shared.tell_drain(&relief.drained);
         }
         if level != Pressure::None {
             shared.wake_sweepers();

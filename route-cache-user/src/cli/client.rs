@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ClientCommand, Listing, ask::ask, explain, listings, monitor::monitor, status, table::printable,
+    ClientCommand, ask::ask, explain, listings, monitor::monitor, status, table::printable,
 };
 use crate::control::protocol::{Done, Request};
 
@@ -36,31 +36,25 @@ pub(super) fn ask_and_print(
     pretty: bool,
     out: &mut dyn Write,
 ) -> Result<()> {
-    if let ClientCommand::Monitor { follow, json } = command {
-        return monitor(socket, follow, json, out);
-    }
-    let printer = Printer { request: command.request(), json: command.json(), socket, pretty, out };
-    match command {
-        ClientCommand::Status(_) => printer.print(|answer, out| status::write(&answer, out)),
-        ClientCommand::Show { listing: Listing::Clones, .. } => printer.print(listings::clones),
-        ClientCommand::Show { listing: Listing::Routes, .. } => printer.print(listings::routes),
-        ClientCommand::Show { listing: Listing::NextHops, .. } => {
-            printer.print(listings::next_hops)
+    let json = command.json();
+    let printer = Printer { request: command.request(), json, socket, pretty, out };
+    match printer.request {
+        Request::Status {} => printer.print(|answer, out| status::write(&answer, out)),
+        Request::Clones {} => printer.print(listings::clones),
+        Request::Routes {} => printer.print(listings::routes),
+        Request::NextHops {} => printer.print(listings::next_hops),
+        Request::Interfaces {} => printer.print(listings::interfaces),
+        Request::Get { .. } => printer.print(explain::write),
+        Request::Set { .. } | Request::Flush { .. } | Request::Drain {} | Request::Purge { .. } => {
+            printer.print(what_was_done)
         }
-        ClientCommand::Show { listing: Listing::Interfaces, .. } => {
-            printer.print(listings::interfaces)
-        }
-        ClientCommand::Get { .. } => printer.print(explain::write),
-        ClientCommand::Set { .. }
-        | ClientCommand::Flush { .. }
-        | ClientCommand::Drain
-        | ClientCommand::Purge { .. }
-        | ClientCommand::Monitor { .. } => printer.print(what_was_done),
+        Request::Monitor { follow } => monitor(socket, follow, json, printer.out),
     }
 }
 
 fn what_was_done(done: Done, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", printable(&done.message))
+    let Done { message } = done;
+    writeln!(out, "{}", printable(&message))
 }
 
 struct Printer<'a> {

@@ -207,14 +207,11 @@ pub(crate) enum ClientCommand {
 /// A row for each setting that `set` takes.
 fn what_can_be_set() -> String {
     let settable = Setting::all().map(Setting::spec).filter(|spec| spec.at_run_time);
-    let rows = settable.map(|spec| {
-        let (name, value) = (spec.name, spec.value_name);
-        format!("  {name:<18} {value:<13} {}", spec.help)
-    });
+    let rows = settable.map(|spec| format!("  {:<18} {}", spec.name, spec.help));
     let rows: Vec<String> = rows.collect();
     format!(
         "What can be set; all else needs a restart:\n{}\n\n\
-         A DURATION is whole seconds, minutes or hours: 90, 90s, 5m, 1h.",
+         Times are whole seconds, minutes or hours: 90, 90s, 5m, 1h.",
         rows.join("\n")
     )
 }
@@ -251,25 +248,19 @@ pub(crate) struct Format {
 
 impl ClientCommand {
     /// What to send to the agent.
-    pub(super) fn request(&self) -> Request {
+    pub(super) fn request(self) -> Request {
         match self {
             ClientCommand::Status(_) => Request::Status {},
             ClientCommand::Show { listing: Listing::Clones, .. } => Request::Clones {},
             ClientCommand::Show { listing: Listing::Routes, .. } => Request::Routes {},
             ClientCommand::Show { listing: Listing::NextHops, .. } => Request::NextHops {},
             ClientCommand::Show { listing: Listing::Interfaces, .. } => Request::Interfaces {},
-            ClientCommand::Get { address, .. } => Request::Get { address: *address },
-            ClientCommand::Set { name, value } => {
-                Request::Set { name: name.clone(), value: value.clone() }
-            }
-            ClientCommand::Flush { prefix, dev, family } => {
-                Request::Flush { prefix: *prefix, dev: dev.clone(), family: family.clone() }
-            }
+            ClientCommand::Get { address, .. } => Request::Get { address },
+            ClientCommand::Set { name, value } => Request::Set { name, value },
+            ClientCommand::Flush { prefix, dev, family } => Request::Flush { prefix, dev, family },
             ClientCommand::Drain => Request::Drain {},
-            ClientCommand::Purge { dev, force } => {
-                Request::Purge { dev: dev.clone(), force: *force }
-            }
-            ClientCommand::Monitor { follow, .. } => Request::Monitor { follow: *follow },
+            ClientCommand::Purge { dev, force } => Request::Purge { dev, force },
+            ClientCommand::Monitor { follow, .. } => Request::Monitor { follow },
         }
     }
 

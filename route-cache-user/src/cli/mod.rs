@@ -31,6 +31,6 @@ mod verbs_test;
 pub(crate) use self::{
     agent_options::{AgentOptions, CloneOn, LogLevel, XdpMode},
     client::run_client,
-    command_line::{ClientCommand, Invocation, Listing, parse},
+    command_line::{ClientCommand, Invocation, parse},
     config_check::check_config,
 };

@@ -11,9 +11,9 @@ use std::{
 use clap::error::ErrorKind;
 
 use super::{
-    AgentOptions, ClientCommand, CloneOn, Invocation, Listing, XdpMode,
+    AgentOptions, ClientCommand, CloneOn, Invocation, XdpMode,
     client::ask_and_print,
-    command_line::{Refusal, try_parse},
+    command_line::{Listing, Refusal, try_parse},
     duration::{human, parse},
 };
 use crate::{

@@ -173,9 +173,12 @@ impl Fib {
                 self.dirty.interfaces.insert(ifindex);
             }
             Touched::AllInterfaces => self.dirty.interfaces.extend(self.tables.links.keys()),
-            Touched::Address(_) => {
+            Touched::Address(address) => {
                 self.dirty.locals = true;
                 self.address_gone |= cause == Some(Cause::Address);
+                if self.tables.unsure.contains(&address.ifindex) {
+                    self.dirty.interfaces.insert(address.ifindex);
+                }
             }
             Touched::Prefix(prefix) => self.touch_prefix(prefix, was_local_net),
             Touched::Neighbour(key) => self.touch_neighbour(key),

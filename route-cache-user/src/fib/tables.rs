@@ -43,6 +43,9 @@ pub(crate) struct Tables {
     pub(crate) neighbours: BTreeMap<NeighbourKey, Neighbour>,
     /// IPv4 policy rules.
     pub(crate) rules: Vec<Rule>,
+    /// Interfaces whose routes may have vanished without a message. Nothing is sent through them until the next dump:
+    /// they may be in use again before it is in, and the routes that are only remembered are not.
+    pub(crate) unsure: BTreeSet<Ifindex>,
 }
 
 /// What an event touched, and whether it leaves a doubt that only a new dump removes.
@@ -97,7 +100,7 @@ impl Cause {
     }
 
     /// Whether the tables must not be used until the dump is in. The others concern routes whose next hop is unusable
-    /// already, so that what is stale passes.
+    /// already, or an interface that is not used until then ([`Tables::unsure`]), so that what is stale passes.
     pub(crate) const fn distrusts(self) -> bool {
         match self {
             Self::Start | Self::Overrun | Self::Doubt => true,
@@ -174,6 +177,10 @@ impl Tables {
             }
             Event::AddressGone(address) => {
                 self.addresses.remove(&address);
+                // With its last address go all routes through an interface (`fib_disable_ip`).
+                if self.addresses.iter().all(|other| other.ifindex != address.ifindex) {
+                    self.unsure.insert(address.ifindex);
+                }
                 (Touched::Address(address), Some(Cause::Address))
             }
             Event::Route { route, replace, append } => {
@@ -248,6 +255,9 @@ impl Tables {
             return (Touched::Nothing, None);
         }
         let went_down = was.is_some_and(|was| was.flags & IFF_UP != 0 && is.flags & IFF_UP == 0);
+        if went_down {
+            self.unsure.insert(ifindex);
+        }
         (Touched::Interface(ifindex), went_down.then_some(Cause::Link))
     }
 
@@ -400,6 +410,19 @@ mod tests {
     }
 
     #[test]
+    fn s14_an_interface_without_any_address_is_not_used_until_its_routes_are_read() {
+        let mut tables = Tables::default();
+        let address = |last| Address { ifindex: 2, local: [10, 0, 2, last].into(), prefix_len: 24 };
+        for last in [1, 9] {
+            tables.apply(Event::Address(address(last)));
+        }
+        tables.apply(Event::AddressGone(address(9)));
+        assert!(tables.unsure.is_empty());
+        tables.apply(Event::AddressGone(address(1)));
+        assert_eq!(tables.unsure, [2].into());
+    }
+
+    #[test]
     fn row_38_a_link_that_goes_down_asks_for_a_dump_because_ipv4_routes_vanish_silently() {
         let mut tables = Tables::default();
         let up = Link {
@@ -418,8 +441,12 @@ mod tests {
         assert_eq!(tables.apply(Event::Link(up.clone())), (Touched::Nothing, None));
         let no_carrier = Link { flags: IFF_UP, ..up.clone() };
         assert_eq!(tables.apply(Event::Link(no_carrier)), (Touched::Interface(2), None));
-        let down = Link { flags: 0, ..up };
+        assert!(tables.unsure.is_empty());
+        let down = Link { flags: 0, ..up.clone() };
         assert_eq!(tables.apply(Event::Link(down)), (Touched::Interface(2), Some(Cause::Link)));
+        // Up again, it still has to be read what is left.
+        assert_eq!(tables.apply(Event::Link(up)), (Touched::Interface(2), None));
+        assert_eq!(tables.unsure, [2].into());
         assert_eq!(tables.apply(Event::LinkGone(2)), (Touched::Interface(2), Some(Cause::Link)));
     }
 }

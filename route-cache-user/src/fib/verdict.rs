@@ -189,6 +189,9 @@ impl Tables {
         if !link.is_running() {
             return against(format!("{name} is down or has no carrier"));
         }
+        if self.unsure.contains(&ifindex) {
+            return against(format!("the routes through {name} are being read anew"));
+        }
         if link.hardware != ARPHRD_ETHER || link.mac.is_none() {
             return against(format!("{name} is not an Ethernet interface"));
         }

@@ -23,6 +23,7 @@ mod tests;
 
 use std::{
     io,
+    net::Ipv4Addr,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
@@ -42,11 +43,14 @@ use self::{
 };
 use crate::{
     agent::Shared, cli::AgentOptions, control::protocol::Walked, dataplane::clock::Clock,
-    maps::CloneTable,
+    events::Event, maps::CloneTable,
 };
 
 /// Clones visited and deleted at a time.
 const BATCH: usize = 4096;
+
+/// Clones that a walk names when it tells what it removed; the others it counts.
+const NAMED: usize = 128;
 
 /// The policy, shared by the sweepers of all CPUs.
 pub(crate) struct Policy(RwLock<Life>);
@@ -113,6 +117,7 @@ impl Sweeper {
         let exempt = Exempt::new(shared.options().exempt_interfaces.clone());
         let mut walk = Walk::default();
         let mut dying: [Vec<Address4>; Reason::ALL.len()] = Default::default();
+        let mut named: Vec<Event> = Vec::new();
         table.visit(BATCH, |destinations, clones| {
             let (state, life) = (shared.read(), shared.policy.read());
             let now = shared.clock.now();
@@ -121,7 +126,18 @@ impl Sweeper {
                 let stale = state.fib.stale(clone, |interface| exempt.spares(interface, false));
                 match life.judge(purpose, clone.last_used, stale, now) {
                     Fate::Keep(expiry) => walk.note_expiry(expiry),
-                    Fate::Expire(reason) => dying[reason as usize].push(*destination),
+                    Fate::Expire(reason) => {
+                        if named.len() < NAMED {
+                            let idle = now.saturating_sub(clone.last_used);
+                            named.push(Event::CloneExpired {
+                                dst: Ipv4Addr::from(*destination).into(),
+                                cpu: table.cpu,
+                                reason: reason.name().into(),
+                                idle_seconds: shared.clock.to_seconds(idle),
+                            });
+                        }
+                        dying[reason as usize].push(*destination);
+                    }
                 }
             }
         })?;
@@ -139,7 +155,21 @@ impl Sweeper {
                 }
             }
         }
+        self.tell(table.cpu, named, &dying, shared);
         Ok(walk)
+    }
+
+    /// Puts down what a walk removed: some by name, the others by number.
+    fn tell(&self, cpu: u32, named: Vec<Event>, dying: &[Vec<Address4>], shared: &Shared) {
+        for (reason, all) in Reason::ALL.into_iter().zip(dying) {
+            let is_of = |event: &&Event| matches!(event, Event::CloneExpired { reason: named, .. } if *named == reason.name());
+            let count = (all.len() - named.iter().filter(is_of).count()) as u64;
+            if count > 0 {
+                let reason = reason.name().into();
+                shared.journal.push(Event::ClonesExpired { cpu, reason, count });
+            }
+        }
+        named.into_iter().for_each(|event| shared.journal.push(event));
     }
 }
 

@@ -1,7 +1,5 @@
 //! What becomes of a clone, and when to look again: pure functions. All times are in jiffies.
 
-use route_cache_common::Clone4;
-
 /// Why a clone is removed. The label of `route_cache_clones_expired_total{reason}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -77,11 +75,6 @@ impl Walk {
     pub(super) const fn kept(&self) -> u64 {
         self.found.saturating_sub(self.killed)
     }
-}
-
-/// When a clone expires under a timeout that never changed (S8: the expiry counts from the last packet).
-pub(crate) const fn expiry(clone: &Clone4, timeout: u64) -> u64 {
-    clone.last_used.saturating_add(timeout)
 }
 
 /// S9: a clone goes when its expiry is not in the future, S13: or whatever its expiry in a drain. One that the data

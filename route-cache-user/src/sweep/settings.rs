@@ -39,6 +39,7 @@ pub(crate) enum Setting {
 
 impl Setting {
     /// All of them.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 4] =
         [Self::RtExpire, Self::RtMinExpire, Self::RtMaxCache, Self::SweepInterval];
 
@@ -101,6 +102,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// The defaults of the seed, but for `rtmaxcache`: three quarters of the clones that one CPU's table can hold, so
     /// that the timeout shrinks before clones are refused.
+    #[cfg(test)]
     pub(crate) const fn for_capacity(clones_per_cpu: u32) -> Self {
         Self {
             rtexpire: Seconds(3600),

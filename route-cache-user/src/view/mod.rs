@@ -12,27 +12,31 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use ipnet::Ipv4Net;
 use route_cache_common::{Outcome, Tally};
 
 use self::rows::{HOP_STATES, HopNames, clone_entry, hop_entry, hop_state, route_entry};
 use crate::{
-    agent::Shared,
+    agent::{Shared, orders::Order},
     config::Effective,
     control::{
-        Action, Source,
+        Action, Family, Source,
         protocol::{
             CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
             SettingEntry, Status, Timeout,
         },
     },
-    events::Journal,
+    events::{Event, Journal},
     fib::{
         message::Ifindex,
         verdict::{HopKey, Way},
     },
-    sweep::policy::Reason,
+    sweep::{
+        exempt::Exempt,
+        flush::{Choice, flush},
+        policy::Reason,
+    },
 };
 
 const FAMILY: &str = "ipv4";
@@ -265,15 +269,45 @@ impl Source for View {
     }
 
     fn act(&self, action: Action) -> Result<String> {
-        bail!("this agent cannot {action} yet")
+        let shared = &*self.shared;
+        let what = action.to_string();
+        match action {
+            Action::Set(setting, value) => shared.orders.give(Order::Set(setting, value)),
+            Action::Drain => shared.orders.give(Order::Drain),
+            Action::Flush { family: Some(Family::Ipv6), .. } => Ok("no clone is IPv6".to_owned()),
+            Action::Flush { prefix, dev, family: Some(Family::Ipv4) | None } => {
+                let ifindex = dev.as_deref().map(|dev| self.ifindex(dev)).transpose()?;
+                let removed = flush(shared, &Choice { prefix, ifindex }, Reason::Flush)?;
+                let what = what.trim_start_matches("flush ").to_owned();
+                shared.journal.push(Event::Flush { what });
+                Ok(format!("{removed} clones removed"))
+            }
+            Action::Purge { dev, force } => {
+                let exempt = Exempt::new(shared.options().exempt_interfaces.clone());
+                if exempt.spares(&dev, force) {
+                    return Ok(format!("{dev} is exempt: nothing removed (--force includes it)"));
+                }
+                let ifindex = Some(self.ifindex(&dev)?);
+                let removed = flush(shared, &Choice { prefix: None, ifindex }, Reason::LinkDown)?;
+                let done = format!("{removed} clones through {dev} removed");
+                shared.journal.push(Event::Purge { dev });
+                Ok(done)
+            }
+        }
     }
 
     fn events(&self) -> Arc<Journal> {
-        Arc::new(Journal::new(self.shared.started))
+        Arc::clone(&self.shared.journal)
     }
 }
 
 impl View {
+    fn ifindex(&self, name: &str) -> Result<Ifindex> {
+        let state = self.shared.read();
+        let link = state.fib.tables.links.values().find(|link| link.name == name);
+        link.map(|link| link.ifindex).ok_or_else(|| anyhow!("no such interface: {name}"))
+    }
+
     fn clones_of(&self, dst: Ipv4Addr) -> Result<Vec<CloneEntry>> {
         let names = HopNames::new(&self.shared.read());
         let mut entries = Vec::new();

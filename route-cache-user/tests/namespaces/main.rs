@@ -19,6 +19,8 @@
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
 //! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
 //! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
+//! - `change_latency`: how soon a change takes effect, with few and with many clones.
+//! - `consistency`: all of it at random and at once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -28,8 +30,10 @@ mod traffic;
 
 mod asking;
 mod attaching;
+mod change_latency;
 mod clones;
 mod configured;
+mod consistency;
 mod expiry;
 mod forwarding;
 mod life;

@@ -643,3 +643,30 @@ fn row_31_a_destination_on_the_link_is_its_own_next_hop() {
         .moves(Exit::ServerAnew, Exit::Nowhere);
     router.await_pass(router.flow(), "pass_neighbour");
 }
+
+/// Routes vanish with their link without a message. It comes back at once; the tables are read no more than once a
+/// second, and have just been.
+#[test]
+fn row_38_a_route_that_vanished_with_its_link_is_not_used_when_the_link_is_back() {
+    for (what, gone, back) in [
+        ("ip link set down, up", "link set right down", "link set right up"),
+        (
+            "ip address del, add",
+            "address del 10.0.2.1/24 dev right",
+            "address add 10.0.2.1/24 dev right",
+        ),
+    ] {
+        let router = Router::forwarding("flap");
+        router.ip("address add 10.7.7.1/32 dev lo");
+        router.ip("address del 10.7.7.1/32 dev lo");
+        let account = router.during(what, || {
+            router.ip(gone);
+            router.ip(back);
+            // The next hop that the route had is usable again.
+            router.router.exec(&["ping", "-q", "-c", "1", "-W", "5", "10.0.2.2"]).unwrap();
+        });
+        account.moves(Exit::Server, Exit::Nowhere);
+        router.ip("route add 10.9.0.0/16 via 10.0.2.2");
+        router.await_forwarding(router.flow());
+    }
+}

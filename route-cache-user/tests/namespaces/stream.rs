@@ -113,7 +113,7 @@ impl Drop for OnDrop<'_> {
 }
 
 /// Where each packet that came out did so.
-fn arrivals(server: &RawSocket, other: &RawSocket) -> BTreeMap<u32, Exit> {
+pub fn arrivals(server: &RawSocket, other: &RawSocket) -> BTreeMap<u32, Exit> {
     let at_server = captured(server).into_iter().map(|(number, destination)| {
         (number, if destination == NEW_ADDRESS { Exit::ServerAnew } else { Exit::Server })
     });

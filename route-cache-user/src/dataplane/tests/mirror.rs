@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use route_cache_common::Outcome;
 
 use super::{
+    super::Sizes,
     bench::{Bench, GATEWAY_MAC, IN_MAC, OUT_MAC, SMALL, on_bench},
     frame::Frame,
     model,
@@ -37,14 +38,20 @@ const BLACKHOLE: u8 = 6;
 pub(super) struct Mirror<'a> {
     /// The program under test.
     pub(super) bench: &'a mut Bench,
-    fib: Fib,
+    /// What the agent knows.
+    pub(super) fib: Fib,
     macs: BTreeMap<[u8; 4], [u8; 6]>,
 }
 
 /// A router with 10.0.1.1/24 on `in` and 10.0.2.1/24 on `out`, gateways 10.0.2.2 and 10.0.2.3 there, and no other route.
 pub(super) fn on_mirror(test: impl FnOnce(&mut Mirror<'_>) + Send) {
-    on_bench(SMALL, |bench| {
-        let fib = Fib::new(Limits { routes: SMALL.routes, hops: SMALL.hops, bypass: false });
+    on_mirror_of(SMALL, test);
+}
+
+/// The same with other sizes.
+pub(super) fn on_mirror_of(sizes: Sizes, test: impl FnOnce(&mut Mirror<'_>) + Send) {
+    on_bench(sizes, |bench| {
+        let fib = Fib::new(Limits { routes: sizes.routes, hops: sizes.hops, bypass: false });
         let mut mirror = Mirror { bench, fib, macs: BTreeMap::new() };
         let mut tables = Tables::default();
         for event in mirror.start() {

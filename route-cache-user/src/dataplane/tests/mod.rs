@@ -32,5 +32,6 @@ mod memory;
 mod neighbours;
 mod routes;
 mod size;
+mod sweep;
 mod torn;
 mod ttl;

@@ -150,6 +150,8 @@ impl Model {
     pub(super) fn walk(&mut self, cpu: usize, now: u64) {
         let (mut kept, mut nextstop) = self.visit(cpu, false, false, now);
         if kept > self.rtmaxcache && self.shrink(now) {
+            // Whatever the second walk leaves: a table that made the timeout shrink was not quiet.
+            self.tables[cpu].quiet_since = None;
             (kept, nextstop) = self.visit(cpu, false, true, now);
         }
         let table = &mut self.tables[cpu];
