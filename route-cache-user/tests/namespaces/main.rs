@@ -19,6 +19,7 @@
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
 //! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
 //! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
+//! - `orders`, `monitoring`: what the operator has it do, and watches.
 //! - `change_latency`: how soon a change takes effect, with few and with many clones.
 //! - `consistency`: all of it at random and at once.
 
@@ -39,6 +40,7 @@ mod forwarding;
 mod life;
 mod neighbours;
 mod next_packet;
+mod orders;
 mod pressure;
 mod purging;
 mod refusals;
