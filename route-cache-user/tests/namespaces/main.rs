@@ -38,6 +38,7 @@ mod consistency;
 mod expiry;
 mod forwarding;
 mod life;
+mod monitoring;
 mod neighbours;
 mod next_packet;
 mod orders;
