@@ -103,8 +103,8 @@ impl Cause {
     /// already, or an interface that is not used until then ([`Tables::unsure`]), so that what is stale passes.
     pub(crate) const fn distrusts(self) -> bool {
         match self {
-            Self::Start | Self::Overrun | Self::Doubt => true,
-            Self::Link | Self::Address | Self::NextHop => false,
+            Self::Start | Self::Overrun | Self::Doubt | Self::Address => true,
+            Self::Link | Self::NextHop => false,
         }
     }
 }
