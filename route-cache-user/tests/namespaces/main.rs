@@ -17,10 +17,11 @@
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
-//! - `change_latency`: how soon a change takes effect, with few and with many clones.
-//! - `consistency`: all of it at random and at once.
 //! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
 //! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
+//! - `orders`, `monitoring`: what the operator has it do, and watches.
+//! - `change_latency`: how soon a change takes effect, with few and with many clones.
+//! - `consistency`: all of it at random and at once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -37,8 +38,10 @@ mod consistency;
 mod expiry;
 mod forwarding;
 mod life;
+mod monitoring;
 mod neighbours;
 mod next_packet;
+mod orders;
 mod pressure;
 mod purging;
 mod refusals;
