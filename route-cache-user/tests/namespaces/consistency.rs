@@ -326,7 +326,10 @@ impl<'a> Stress<'a> {
             let pause = self.random.of(&[0, 0, 0, 2, 10, 30, 150, 300]);
             thread::sleep(Duration::from_millis(pause));
             // What is down or has no address carries nothing: not for long.
-            if command.contains("down") || command.contains("/24") || self.random.next() % 20 == 0 {
+            if command.contains("down")
+                || command.contains("/24")
+                || self.random.next().is_multiple_of(20)
+            {
                 self.recover();
             }
         }

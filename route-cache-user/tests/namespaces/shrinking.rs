@@ -135,7 +135,9 @@ fn s11_the_timeout_walks_down_and_recovers_and_a_flow_loses_nothing() {
     let status = router.agent.status().unwrap();
     assert_eq!(status["timeout"]["shrunk"], 15);
     assert_eq!(status["timeout"]["recovered"], 15);
-    assert!(router.expired("timeout") >= u64::from(DESTINATIONS), "{}", router.story());
+    // A complete checksum looks partial once in 65,536 packets (row 39a): such a packet makes no clone.
+    let cloned = u64::from(DESTINATIONS) - router.agent.outcome("pass_partial_checksum").unwrap();
+    assert!(router.expired("timeout") >= cloned, "{}", router.story());
     assert!(router.clones_of(flooded(0)).is_empty());
     eprintln!("{} packets of the flow, none lost", sent + more);
 }
