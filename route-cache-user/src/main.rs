@@ -12,6 +12,7 @@ mod control;
 mod dataplane;
 mod events;
 mod fib;
+mod log;
 mod maps;
 mod metrics;
 mod netns;
@@ -19,16 +20,16 @@ mod sweep;
 mod sys;
 mod view;
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::process::ExitCode;
 
-use crate::cli::{AgentOptions, Invocation};
+use crate::cli::Invocation;
 
 fn main() -> ExitCode {
     match cli::parse() {
         Invocation::Client { command, control_socket } => cli::run_client(command, &control_socket),
         Invocation::CheckConfig { sources } => cli::check_config(sources),
         Invocation::Agent(options) => {
-            log_to_stderr(&options);
+            log::start(options.log_level);
             match agent::run(*options) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
@@ -38,14 +39,4 @@ fn main() -> ExitCode {
             }
         }
     }
-}
-
-/// Plain lines for a journal, colours for a terminal.
-fn log_to_stderr(options: &AgentOptions) {
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::level_filters::LevelFilter::from(options.log_level))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }

@@ -10,6 +10,7 @@ use crate::{
     cli::{AgentOptions, CloneOn},
     config::{self, Setting, Settings, Value},
     events::{Direction, Event},
+    log,
     sweep::{Sweeper, settings as timeouts},
 };
 
@@ -128,6 +129,7 @@ impl EventLoop {
         if in_force != before {
             self.shared.journal.push(timeout_event(before, in_force, Direction::Set));
         }
+        log::set_level(options.log_level);
         self.shared.set_options(options);
         self.steer_admission();
         self.shared.wake_sweepers();

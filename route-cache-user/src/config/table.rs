@@ -85,7 +85,7 @@ pub(crate) static TABLE: [Spec; 17] = [
         "BOOL", "Consent that forwarded packets skip netfilter, tc and XFRM"),
     spec(Setting::TracePackets, "trace_packets", "trace-packets", Kind::Count { most: u32::MAX, or: Some("off") }, "off", AT_START,
         "N", "Log one packet in N, or in 1000 if no N is given"),
-    spec(Setting::LogLevel, "log_level", "log-level", Kind::LogLevel, "info", AT_START,
+    spec(Setting::LogLevel, "log_level", "log-level", Kind::LogLevel, "info", AT_RUN_TIME,
         "LEVEL", "Log to stderr: error, warn, info, debug or trace"),
 ];
 
