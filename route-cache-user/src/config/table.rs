@@ -56,7 +56,7 @@ pub(crate) static TABLE: [Spec; 17] = [
     spec(Setting::Interfaces, "interfaces", "interface", Kind::Names, "none", AT_START,
         "NAME-OR-GLOB", "Attach to this interface, or to all that match, now and later"),
     spec(Setting::ExemptInterfaces, "exempt_interfaces", "exempt-interface", Kind::Names, "none", AT_RUN_TIME,
-        "NAME-OR-GLOB", "Keep clones and routes of this one when it goes down (VRRP)"),
+        "NAME-OR-GLOB", "Keep the clones of this one when it loses its carrier (VRRP)"),
     spec(Setting::Netns, "netns", "netns", Kind::Name { or: "self" }, "self", AT_START,
         "NAME|PATH", "Serve this namespace: a name of 'ip netns', or /proc/PID/ns/net"),
     spec(Setting::XdpMode, "xdp_mode", "xdp-mode", Kind::XdpMode, "native", AT_START,

@@ -120,7 +120,7 @@ pub(crate) struct Status {
     pub(crate) resyncs: BTreeMap<String, u64>,
     /// Times the kernel dropped netlink messages because the agent was too slow.
     pub(crate) netlink_overruns: u64,
-    /// Bytes of kernel memory the maps may come to at their limits, as the kernel accounts them.
+    /// Bytes of kernel memory the maps take now, as the kernel accounts them. Clones and routes come on top as they are made.
     pub(crate) map_memory_bytes: u64,
     /// Interfaces the agent is attached to or wants to be.
     pub(crate) interfaces: Vec<InterfaceEntry>,

@@ -66,7 +66,8 @@ impl View {
             .map(|((table, sweeper), (created, (refused, deferred)))| CloneTable {
                 family: FAMILY.into(),
                 cpu: table.cpu,
-                live: created.saturating_sub(table.removed()),
+                // Removals are counted a batch at a time, while the program fills the room already.
+                live: created.saturating_sub(table.removed()).min(table.capacity.into()),
                 capacity: table.capacity.into(),
                 created,
                 expired: Reason::ALL
