@@ -381,6 +381,9 @@ impl EventLoop {
                 if !tables.unsure.is_empty() {
                     self.resync.want(Cause::Link);
                 }
+                if !tables.unsure_objects.is_empty() {
+                    self.resync.want(Cause::NextHop);
+                }
                 state.fib.replace(*tables);
                 if let Some(cause) = self.resync.distrusted() {
                     state.fib.distrust(cause);

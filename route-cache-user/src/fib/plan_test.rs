@@ -123,6 +123,8 @@ fn naive(fib: &Fib, to: Ipv4Addr) -> End {
         Way::Pass(..) => return Err(()),
         Way::OnLink(ifindex) => (ifindex, to),
         Way::Via(HopKey::Neighbour(neighbour)) => neighbour,
+        // Its routes may be gone.
+        Way::Via(HopKey::Object(id)) if tables.unsure_objects.contains(&id) => return Err(()),
         Way::Via(HopKey::Object(id)) => match tables.objects.get(&id).ok_or(())?.kind {
             NextHopKind::Hop(Hop { ifindex, gateway: Some(gateway), encap: false, .. }) => {
                 (ifindex, gateway)
@@ -435,4 +437,41 @@ fn f6_routes_that_do_not_fit_make_ipv4_stand_aside_and_recover() {
     assert!(fib.may_fit_now());
     fib.replace(Tables::default());
     assert!(!fib.reasons().iter().any(|reason| reason.contains("--max-routes")));
+}
+
+#[test]
+fn s4_a_route_without_an_mtu_of_its_own_takes_its_interfaces_and_follows_it() {
+    let mut fib = begin();
+    fib.apply(Event::Neighbour(Neighbour {
+        ifindex: 2,
+        address: Ipv4Addr::new(192, 168, 2, 1),
+        state: REACHABLE,
+        lladdr: Some([2, 0, 0, 0, 1, 1]),
+    }));
+    let mut data_plane = DataPlane::default();
+    data_plane.take(&fib.plan(), |_| ());
+    let mtu = |data_plane: &DataPlane| data_plane.version(NextHopId::new(0, 0)).expect("known").mtu;
+    assert_eq!(mtu(&data_plane), 1500);
+    fib.apply(Event::Link(Link { mtu: 1400, ..link(2, UP, 0) }));
+    data_plane.take(&fib.plan(), |_| ());
+    assert_eq!(mtu(&data_plane), 1400);
+    let own = KernelRoute {
+        prefix: "10.0.0.0/8".parse().expect("a prefix"),
+        table: TABLE_MAIN,
+        kind: 1,
+        tos: 0,
+        protocol: 4,
+        metric: 0,
+        mtu: 1300,
+        target: RouteTarget::Hop(Hop {
+            ifindex: 2,
+            gateway: Some(Ipv4Addr::new(192, 168, 2, 1)),
+            via_ipv6: false,
+            encap: false,
+            flags: 0,
+        }),
+    };
+    fib.apply(Event::Route { route: own, replace: false, append: false });
+    let plan = fib.plan();
+    assert_eq!(plan.routes.iter().map(|(_, words)| Route::unpack(*words).mtu).max(), Some(1300));
 }

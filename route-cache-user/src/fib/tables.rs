@@ -46,6 +46,9 @@ pub(crate) struct Tables {
     /// Interfaces whose routes may have vanished without a message. Nothing is sent through them until the next dump:
     /// they may be in use again before it is in, and the routes that are only remembered are not.
     pub(crate) unsure: BTreeSet<Ifindex>,
+    /// Next-hop objects that were deleted, and their routes with them without a message; one of the same id may be made
+    /// before the next dump is in.
+    pub(crate) unsure_objects: BTreeSet<u32>,
 }
 
 /// What an event touched, and whether it leaves a doubt that only a new dump removes.
@@ -196,6 +199,7 @@ impl Tables {
             }
             Event::NextHopObjectGone(id) => {
                 self.objects.remove(&id);
+                self.unsure_objects.insert(id);
                 (Touched::Object(id), Some(Cause::NextHop))
             }
             Event::Neighbour(neighbour) => {

@@ -134,7 +134,11 @@ impl Tables {
     /// Where a route by a next-hop object leads. What is wrong with the object is the next hop's affair.
     pub(crate) fn way_of_object(&self, id: u32) -> Way {
         match self.objects.get(&id).map(|object| object.kind) {
-            Some(NextHopKind::Hop(hop)) if hop.gateway.is_none() => way_of(&hop),
+            Some(NextHopKind::Hop(hop))
+                if hop.gateway.is_none() && !self.unsure_objects.contains(&id) =>
+            {
+                way_of(&hop)
+            }
             _ => Way::Via(HopKey::Object(id)),
         }
     }
@@ -144,6 +148,9 @@ impl Tables {
         let against = |reason| Err(Against { outcome: Outcome::PassRoute, reason });
         match key {
             HopKey::Neighbour(neighbour) => Ok(neighbour),
+            HopKey::Object(id) if self.unsure_objects.contains(&id) => against(format!(
+                "next-hop object {id} was deleted: what is left of its routes is being read"
+            )),
             HopKey::Object(id) => match self.objects.get(&id).map(|object| object.kind) {
                 Some(NextHopKind::Hop(hop)) => match way_of(&hop) {
                     Way::Via(HopKey::Neighbour(neighbour)) => Ok(neighbour),

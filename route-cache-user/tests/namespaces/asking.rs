@@ -19,6 +19,14 @@ use crate::{
 };
 
 #[test]
+fn s17_of_ipv6_it_is_said_that_it_is_left_to_the_kernel() {
+    let router = Router::start("family");
+    let finished = router.agent.cli(&["get", "2001:db8::1"]).unwrap();
+    assert_eq!(finished.code, 1);
+    assert!(finished.stderr.contains("IPv6 is left to the kernel"), "{}", finished.stderr);
+}
+
+#[test]
 fn get_says_what_happens_and_why() {
     let router = Router::start("get");
     for command in [

@@ -1,6 +1,8 @@
 //! Clones: made on first use, counted on, void when their route changes.
 
-use route_cache_common::{Action, Clone4, Config, Outcome, Route, Tally, clones::Admission};
+use route_cache_common::{
+    Action, Clone4, Config, NextHopId, Outcome, Route, Tally, clones::Admission,
+};
 
 use super::{
     super::Sizes,
@@ -44,6 +46,31 @@ fn s1_the_first_packet_clones_the_route_and_the_next_ones_use_the_clone() {
         assert!(clone.last_used <= after);
         assert_eq!(tally(bench, Tally::CloneCreated), 1);
         assert_eq!(clones_of(bench, [10, 2, 0, 3]), []);
+    });
+}
+
+#[test]
+fn s2_multicast_destinations_never_clone() {
+    on_bench(SMALL, |bench| {
+        bench.add_route("0.0.0.0/0", Action::Via(NextHopId::new(0, 0)), 0);
+        bench.passes(&Frame::to([224, 0, 0, 5]), Outcome::PassMulticast);
+        assert_eq!(clones_of(bench, [224, 0, 0, 5]), []);
+    });
+}
+
+#[test]
+fn s6_every_change_of_routes_raises_the_flow_epoch_and_nothing_else_does() {
+    on_bench(SMALL, |bench| {
+        let epoch = |bench: &mut Bench| {
+            let mut epoch = 0;
+            bench.configure(|config| epoch = config.flow_epoch);
+            epoch
+        };
+        let before = epoch(bench);
+        bench.add_route("10.3.0.0/16", Action::Pass(Outcome::PassRoute), 0);
+        assert_eq!(epoch(bench), before + 1);
+        bench.set_port(0);
+        assert_eq!(epoch(bench), before + 1);
     });
 }
 
