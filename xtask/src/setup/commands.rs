@@ -13,8 +13,12 @@ pub(super) const LAB: [Needed; 4] =
     [("ip", "iproute2"), ("ethtool", "ethtool"), ("ping", "iputils-ping"), ("iperf3", "iperf3")];
 
 /// Of the tests, besides.
-pub(super) const TESTS: [Needed; 3] =
-    [("nft", "nftables"), ("tcpdump", "tcpdump"), ("promtool", "prometheus")];
+pub(super) const TESTS: [Needed; 4] = [
+    ("nft", "nftables"),
+    ("iptables-legacy", "iptables"),
+    ("tcpdump", "tcpdump"),
+    ("promtool", "prometheus"),
+];
 
 /// Makes sure that all of them are there.
 pub(super) fn ready(needed: &[Needed]) -> Result<()> {
