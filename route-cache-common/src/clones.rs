@@ -2,13 +2,13 @@
 
 use crate::route::RouteWords;
 
-/// Value of a clone table. All times are in jiffies.
+/// Value of a clone table, the same for both families. All times are in jiffies.
 ///
 /// Written by the XDP program of the CPU that owns the table; the agent only reads and deletes. In the map it is
 /// [`CloneWords`], for the reason given at [`crate::Route`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clone4 {
+pub struct ClonedRoute {
     /// The route's words, with the next hop resolved.
     pub route: RouteWords,
     /// At the last packet.
@@ -21,17 +21,17 @@ pub struct Clone4 {
     pub bytes: u64,
 }
 
-/// [`Clone4`] as the map's BTF knows it.
+/// [`ClonedRoute`] as the map's BTF knows it.
 pub type CloneWords = [u64; 6];
 
 const _: () = {
-    assert!(size_of::<Clone4>() == size_of::<CloneWords>());
-    assert!(align_of::<Clone4>() == align_of::<CloneWords>());
-    assert!(core::mem::offset_of!(Clone4, last_used) == 16);
-    assert!(core::mem::offset_of!(Clone4, bytes) == 40);
+    assert!(size_of::<ClonedRoute>() == size_of::<CloneWords>());
+    assert!(align_of::<ClonedRoute>() == align_of::<CloneWords>());
+    assert!(core::mem::offset_of!(ClonedRoute, last_used) == 16);
+    assert!(core::mem::offset_of!(ClonedRoute, bytes) == 40);
 };
 
-impl Clone4 {
+impl ClonedRoute {
     /// A clone of a resolved route, made at `now` by its first packet.
     #[must_use]
     #[inline(always)]
@@ -51,7 +51,7 @@ impl Clone4 {
 #[cfg(feature = "user")]
 // SAFETY: repr(C), integers, no padding (asserted by the size above).
 #[allow(unsafe_code)]
-unsafe impl aya::Pod for Clone4 {}
+unsafe impl aya::Pod for ClonedRoute {}
 
 /// What is counted besides the outcomes, per CPU. Index of the tallies map.
 #[repr(u32)]
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_clone_counts_its_packets() {
-        let mut clone = Clone4::new([1, 2, 3, 4], 100, 60);
+        let mut clone = ClonedRoute::new([1, 2, 3, 4], 100, 60);
         clone.touch(104, 1500);
         assert_eq!(clone.route, [1, 2, 3, 4]);
         assert_eq!((clone.created, clone.last_used), (100, 104));

@@ -29,6 +29,12 @@ impl Config {
     pub const CLONE_ON_FIRST: u64 = 4;
     /// No first packet makes a clone, whatever the budget.
     pub const CLONE_ON_SECOND: u64 = 8;
+    /// IPv6 packets may be forwarded.
+    pub const ACCELERATE6: u64 = 16;
+    /// IPv4 next-hop groups pick by ports, too.
+    pub const HASH_PORTS4: u64 = 32;
+    /// IPv6 next-hop groups pick by ports, too.
+    pub const HASH_PORTS6: u64 = 64;
 
     /// Position of an address in the filter: word and bit. If the bit is clear, the address is not the host's.
     #[must_use]
@@ -65,6 +71,12 @@ impl Port {
     pub const ACCELERATE4: u16 = 1;
     /// Frames received here may carry checksums that are yet to be completed (forwarding.md row 39a).
     pub const PARTIAL_CHECKSUMS: u16 = 2;
+    /// IPv6 packets received here may be forwarded.
+    pub const ACCELERATE6: u16 = 4;
+    /// IPv4 sources must have their route back through this interface (rp_filter 1; forwarding.md row 17).
+    pub const REVERSE_STRICT: u16 = 8;
+    /// IPv4 sources must have a route back (rp_filter 2).
+    pub const REVERSE_LOOSE: u16 = 16;
 
     /// Packs into the map word.
     #[must_use]

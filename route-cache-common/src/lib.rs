@@ -7,21 +7,17 @@
 
 pub mod clones;
 pub mod config;
+pub mod family;
 pub mod next_hop;
 pub mod outcome;
 pub mod route;
 
-pub use clones::{Clone4, Tally};
+pub use clones::{ClonedRoute, Tally};
 pub use config::{Config, Port};
+pub use family::{Address4, Address6, Family, V4, V6};
 pub use next_hop::{NextHop, NextHopId};
 pub use outcome::Outcome;
 pub use route::{Action, Route};
-
-/// A destination in network byte order, as it stands in the packet.
-pub type Address4 = [u8; 4];
-
-/// Prefix length of an IPv4 host route.
-pub const HOST_PREFIX_LEN4: u8 = 32;
 
 /// One more than the largest interface index the maps that are indexed by it can hold.
 ///
@@ -29,7 +25,14 @@ pub const HOST_PREFIX_LEN4: u8 = 32;
 /// interface indexes up per namespace, so a host must have made this many interfaces to get past it.
 pub const MAX_IFINDEX: u32 = 65_536;
 
-/// Names of the maps, as they stand in the object file.
+/// Key of the VLAN map: a port below [`MAX_IFINDEX`] and the 12 bits of a VLAN id (IEEE 802.1Q).
+#[must_use]
+#[inline(always)]
+pub const fn vlan_key(port: u32, vlan: u16) -> u32 {
+    port << 12 | (vlan & 0x0fff) as u32
+}
+
+/// Names of the maps, as they stand in the object file. Those that exist once for each family are in [`Family`].
 pub mod maps {
     /// `ARRAY` of one [`crate::Config`].
     pub const CONFIG: &str = "CONFIG";
@@ -37,18 +40,16 @@ pub mod maps {
     pub const PORTS: &str = "PORTS";
     /// `HASH` of the host's own IPv4 addresses.
     pub const LOCAL_ADDRESSES: &str = "LOCAL_ADDRESSES";
-    /// `ARRAY_OF_MAPS` by CPU, of `HASH`: destination to [`crate::Clone4`].
-    pub const CLONES4: &str = "CLONES4";
-    /// `ARRAY_OF_MAPS` by CPU, of `LPM_TRIE`: prefix to [`crate::Route`].
-    pub const ROUTES4: &str = "ROUTES4";
+    /// `HASH` of VLAN devices, [`crate::vlan_key`] to interface index.
+    pub const VLANS: &str = "VLANS";
+    /// `ARRAY` of next-hop ids, [`crate::route::BUCKETS`] for each next-hop group.
+    pub const GROUPS: &str = "GROUPS";
     /// `ARRAY` of the current generation of each route slot.
     pub const GENERATIONS: &str = "GENERATIONS";
     /// `ARRAY` of [`crate::NextHop`].
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
     /// `ARRAY` of marks the program leaves on next hops it uses while their neighbour is stale.
     pub const NEXT_HOPS_TOUCHED: &str = "NEXT_HOPS_TOUCHED";
-    /// `HASH` of on-link destinations, (interface, address) to next-hop id.
-    pub const NEIGHBOURS4: &str = "NEIGHBOURS4";
     /// `DEVMAP` by interface index: where frames may be redirected to.
     pub const EGRESS: &str = "EGRESS";
     /// `PERCPU_ARRAY` of packets and bytes by [`crate::Outcome`].
@@ -58,7 +59,7 @@ pub mod maps {
     /// `PERCPU_ARRAY` of one [`crate::clones::Admission`].
     pub const ADMISSION: &str = "ADMISSION";
     /// `PERCPU_ARRAY` of destinations seen once.
-    pub const SEEN4: &str = "SEEN4";
+    pub const SEEN: &str = "SEEN";
     /// `ARRAY` of one [`crate::config::ClockReading`].
     pub const CLOCK: &str = "CLOCK";
 }

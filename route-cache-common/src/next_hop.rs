@@ -1,5 +1,7 @@
 //! Next hops: what a frame gets on its way out.
 
+use crate::{Address4, Address6};
+
 /// Identifies a next hop: its index in the array and the serial of the holder of that index.
 ///
 /// ```text
@@ -44,23 +46,27 @@ impl NextHopId {
 pub struct NextHopVersion {
     /// The id this version belongs to. A reader with another id holds something older than the tables.
     pub id: u32,
-    /// Egress interface index; also its key in the device map.
+    /// Egress interface index: the VLAN device, where there is one.
     pub ifindex: u32,
+    /// Index of the interface that sends the frame: the same, or the one below the VLAN device. Key in the device map.
+    pub port: u16,
+    /// VLAN id (IEEE 802.1Q) the frame is tagged with, 0 for none.
+    pub vlan: u16,
     /// MTU of the egress interface in bytes, from the IP header.
-    pub mtu: u32,
+    pub mtu: u16,
     /// Destination and source MAC address as they stand in the frame, ready to copy. See [`NextHopVersion::addresses`].
     pub addresses: [u16; 6],
     /// [`NextHopVersion::USABLE`] and so on.
-    pub flags: u16,
+    pub flags: u8,
     /// Discriminant of the [`crate::Outcome`] of a packet that meets this next hop while it is not usable.
-    pub pass: u16,
+    pub pass: u8,
 }
 
 impl NextHopVersion {
     /// Frames may be sent.
-    pub const USABLE: u16 = 1;
+    pub const USABLE: u8 = 1;
     /// The neighbour is stale: leave a mark on use, so that the agent has the kernel confirm it.
-    pub const STALE: u16 = 2;
+    pub const STALE: u8 = 2;
 
     /// Joins destination and source MAC address.
     #[must_use]
@@ -95,8 +101,8 @@ const _: () = {
     assert!(size_of::<NextHopVersion>() == 28);
     assert!(size_of::<NextHop>() == 64);
     assert!(core::mem::offset_of!(NextHop, versions) == 8);
-    assert!(core::mem::offset_of!(NextHopVersion, addresses) == 12);
-    assert!(core::mem::offset_of!(NextHopVersion, flags) == 24);
+    assert!(core::mem::offset_of!(NextHopVersion, addresses) == 14);
+    assert!(core::mem::offset_of!(NextHopVersion, flags) == 26);
 };
 
 #[cfg(feature = "user")]
@@ -104,22 +110,29 @@ const _: () = {
 #[allow(unsafe_code)]
 unsafe impl aya::Pod for NextHop {}
 
-/// Key of the neighbours map: an on-link destination.
+/// Key of a neighbours map: an on-link destination.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct NeighbourKey4 {
+pub struct NeighbourKey<A> {
     /// Interface index.
     pub ifindex: u32,
     /// Address, network byte order.
-    pub address: [u8; 4],
+    pub address: A,
 }
 
-const _: () = assert!(size_of::<NeighbourKey4>() == 8);
+const _: () = {
+    assert!(size_of::<NeighbourKey<Address4>>() == 8);
+    assert!(size_of::<NeighbourKey<Address6>>() == 20);
+};
 
 #[cfg(feature = "user")]
-// SAFETY: repr(C), 4 + 4 bytes, no padding.
 #[allow(unsafe_code)]
-unsafe impl aya::Pod for NeighbourKey4 {}
+mod pod {
+    // SAFETY: repr(C), 4 + 4 bytes, no padding.
+    unsafe impl aya::Pod for super::NeighbourKey<super::Address4> {}
+    // SAFETY: repr(C), 4 + 16 bytes, no padding.
+    unsafe impl aya::Pod for super::NeighbourKey<super::Address6> {}
+}
 
 #[cfg(test)]
 mod tests {

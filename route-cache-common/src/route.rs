@@ -9,14 +9,22 @@ pub enum Action {
     Via(NextHopId),
     /// The destination itself is the next hop, on the interface with this index.
     OnLink(u32),
+    /// Forward through one of the next hops of the group with this number, see [`BUCKETS`].
+    Group(u32),
     /// Leave it to the kernel, for this reason.
     Pass(Outcome),
 }
 
-/// Kind codes: what is not one of these two is the discriminant of an [`Outcome`] plus [`KIND_PASS`].
+/// Buckets of a next-hop group. A flow's hash picks one; a member stands in as many as its weight deserves.
+///
+/// Group `g` has the elements from `g * BUCKETS` on; each is a next-hop id, changed by one store.
+pub const BUCKETS: u32 = 256;
+
+/// Kind codes: what is not one of these is the discriminant of an [`Outcome`] plus [`KIND_PASS`].
 const KIND_VIA: u8 = 0;
 const KIND_ON_LINK: u8 = 1;
-const KIND_PASS: u8 = 2;
+const KIND_GROUP: u8 = 2;
+const KIND_PASS: u8 = 3;
 
 /// Value of the routes trie. A clone begins with a copy of its words.
 ///
@@ -24,7 +32,7 @@ const KIND_PASS: u8 = 2;
 /// BTF. The program copies and compares whole words.
 ///
 /// ```text
-/// word 0  next-hop id, or interface index if on-link
+/// word 0  next-hop id, or interface index if on-link, or number of the group
 /// word 1  slot
 /// word 2  generation of the slot
 /// word 3  31..16 route MTU   15..8 kind   7..0 prefix length
@@ -56,6 +64,7 @@ impl Route {
         let (kind, target) = match self.action {
             Action::Via(id) => (KIND_VIA, id.0),
             Action::OnLink(ifindex) => (KIND_ON_LINK, ifindex),
+            Action::Group(group) => (KIND_GROUP, group),
             Action::Pass(outcome) => (KIND_PASS + outcome as u8, 0),
         };
         [
@@ -73,6 +82,7 @@ impl Route {
         let action = match (words[3] >> 8) as u8 {
             KIND_VIA => Action::Via(NextHopId(words[0])),
             KIND_ON_LINK => Action::OnLink(words[0]),
+            KIND_GROUP => Action::Group(words[0]),
             code => match Outcome::from_code(code - KIND_PASS) {
                 Some(outcome) => Action::Pass(outcome),
                 None => Action::Pass(Outcome::PassRoute),
@@ -103,8 +113,9 @@ mod tests {
     fn packing_is_lossless() {
         let mut actions = [Action::Via(NextHopId(0xdead_beef)); 64];
         actions[0] = Action::OnLink(77);
+        actions[1] = Action::Group(1023);
         for (i, outcome) in Outcome::ALL.iter().enumerate() {
-            actions[i + 1] = Action::Pass(*outcome);
+            actions[i + 2] = Action::Pass(*outcome);
         }
         for action in actions {
             let route = Route {
