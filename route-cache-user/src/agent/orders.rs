@@ -140,8 +140,9 @@ impl EventLoop {
         let drained = self.shared.policy.write().drain(self.shared.clock.now());
         self.shared.tell_drain(&drained);
         self.shared.wake_sweepers();
-        tracing::info!("draining the clones of {} CPUs", drained.len());
-        match drained.len() {
+        let cpus = self.shared.cpus_of(&drained).len();
+        tracing::info!("draining the clones of {cpus} CPUs");
+        match cpus {
             0 => "all CPUs are draining, or were drained within this second".to_owned(),
             count => format!("draining the clones of {count} CPUs"),
         }
@@ -172,16 +173,22 @@ impl EventLoop {
 }
 
 impl Shared {
-    /// Puts down that the tables of these CPUs are drained.
-    pub(super) fn tell_drain(&self, cpus: &[usize]) {
-        if !cpus.is_empty() {
+    /// Puts down that these tables are drained.
+    pub(super) fn tell_drain(&self, tables: &[usize]) {
+        if !tables.is_empty() {
+            let cpus = self.cpus_of(tables);
             let cpus = cpus.iter().filter_map(|cpu| u32::try_from(*cpu).ok()).collect();
             self.journal.push(Event::Drain { cpus });
         }
     }
 
+    /// Those of all tables.
+    pub(super) fn all_sweepers(&self) -> impl Iterator<Item = &Sweeper> {
+        self.sweepers.v4.iter().chain(&self.sweepers.v6)
+    }
+
     /// Has the sweepers look at what was decided.
     pub(super) fn wake_sweepers(&self) {
-        self.sweepers.iter().for_each(Sweeper::wake);
+        self.all_sweepers().for_each(Sweeper::wake);
     }
 }

@@ -81,7 +81,8 @@ impl EventLoop {
             shared.note_adjustment(adjustment);
         }
         if !relief.drained.is_empty() {
-            tracing::warn!("memory is short: draining the clones of {} CPUs", relief.drained.len());
+            let cpus = shared.cpus_of(&relief.drained).len();
+            tracing::warn!("memory is short: draining the clones of {cpus} CPUs");
             shared.tell_drain(&relief.drained);
         }
         if level != Pressure::None {

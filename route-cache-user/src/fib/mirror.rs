@@ -1,36 +1,29 @@
 //! The mirror: the kernel's tables, what of them is installed, and what has changed since.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::Ipv4Addr,
 };
 
-use ipnet::Ipv4Net;
-use route_cache_common::{Clone4, NextHopId, Outcome, Route, route::RouteWords};
+use ipnet::IpNet;
+use route_cache_common::{ClonedRoute, NextHopId, Outcome, Route, V4, V6};
 
 use super::{
+    family::{IpFamily, NetFamily},
     hops::Hops,
+    installed::Installed,
     interlock,
     message::{Event, Ifindex},
     slots::Slots,
     tables::{Cause, NeighbourKey, Tables, Touched},
-    verdict::{Against, HopKey, Verdict},
+    verdict::{Against, HopKey},
 };
 use crate::sweep::policy::Reason;
-
-/// A route as it was last written.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Installed {
-    /// The judgement it came from.
-    pub(crate) verdict: Verdict,
-    /// What stands in the trie.
-    pub(crate) words: RouteWords,
-}
 
 /// Limits and consents given by the operator.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Most routes.
+    /// Most routes of each family.
     pub(crate) routes: u32,
     /// Most next hops.
     pub(crate) hops: u32,
@@ -38,10 +31,32 @@ pub(crate) struct Limits {
     pub(crate) bypass: bool,
 }
 
-/// What has to be judged again.
+/// What of one family is installed.
+#[derive(Debug)]
+pub(crate) struct Mirrored<F: NetFamily> {
+    /// Routes in the trie.
+    pub(crate) installed: Installed<F>,
+    /// Something did not fit.
+    pub(super) full: Option<&'static str>,
+    pub(super) custom_locals: HashSet<F::Net>,
+    /// Prefixes to be judged again.
+    pub(super) dirty: HashSet<F::Net>,
+}
+
+impl<F: NetFamily> Default for Mirrored<F> {
+    fn default() -> Self {
+        Self {
+            installed: Installed::default(),
+            full: None,
+            custom_locals: HashSet::new(),
+            dirty: HashSet::new(),
+        }
+    }
+}
+
+/// What has to be judged again, besides prefixes.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
-    pub(super) prefixes: HashSet<Ipv4Net>,
     pub(super) hops: BTreeSet<HopKey>,
     pub(super) neighbours: BTreeSet<NeighbourKey>,
     pub(super) interfaces: BTreeSet<Ifindex>,
@@ -59,21 +74,20 @@ pub(crate) struct Fib {
     pub(crate) hops: Hops,
     /// Slots of routes.
     pub(crate) slots: Slots,
-    /// Routes in the trie.
-    pub(crate) installed: HashMap<Ipv4Net, Installed>,
+    /// What is IPv4's own.
+    pub(crate) v4: Mirrored<V4>,
+    /// What is IPv6's own.
+    pub(crate) v6: Mirrored<V6>,
     /// What stands against forwarding, found outside the tables.
     pub(crate) interlocks: interlock::Found,
     /// Why the tables are not to be used now, if they are not.
     pub(super) distrust: Option<Cause>,
-    /// Something did not fit.
-    pub(super) full: Option<&'static str>,
     pub(super) attached: BTreeSet<Ifindex>,
     pub(super) ports: BTreeMap<Ifindex, u64>,
     pub(super) egress: BTreeSet<Ifindex>,
     pub(super) locals: HashSet<Ipv4Addr>,
     /// Routes that go now go with an address.
     pub(super) address_gone: bool,
-    pub(super) custom_locals: HashSet<Ipv4Net>,
     pub(super) dirty: Dirty,
     pub(super) limits: Limits,
 }
@@ -84,48 +98,52 @@ impl Fib {
         Self {
             tables: Tables::default(),
             hops: Hops::new(limits.hops),
-            slots: Slots::new(limits.routes),
-            installed: HashMap::new(),
+            slots: Slots::new(limits.routes.saturating_mul(2)),
+            v4: Mirrored::default(),
+            v6: Mirrored::default(),
             interlocks: interlock::Found::default(),
             distrust: Some(Cause::Start),
-            full: None,
             attached: BTreeSet::new(),
             ports: BTreeMap::new(),
             egress: BTreeSet::new(),
             locals: HashSet::new(),
             address_gone: false,
-            custom_locals: HashSet::new(),
             dirty: Dirty::default(),
             limits,
         }
     }
 
-    /// Why IPv4 stands aside; empty while it does not.
-    pub(crate) fn reasons(&self) -> Vec<String> {
+    /// Why a family stands aside; empty while it does not.
+    pub(crate) fn reasons<F: NetFamily>(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if let Some(cause) = self.distrust {
             reasons.push(format!("the kernel's tables are being read ({})", cause.name()));
         }
-        reasons.extend(self.full.map(str::to_owned));
-        reasons.extend(self.tables.against_rules());
-        reasons.extend(self.interlocks.everywhere.iter().cloned());
+        reasons.extend(F::mirrored(self).full.map(str::to_owned));
+        reasons.extend(self.tables.against_rules::<F>());
+        reasons.extend(self.tables.against_settings(F::FAMILY));
+        reasons.extend(self.interlocks.everywhere[F::FAMILY].iter().cloned());
         reasons
     }
 
-    /// What stands against forwarding what an interface receives.
-    pub(crate) fn ingress(&self, ifindex: Ifindex) -> Vec<String> {
-        let mut reasons = self.tables.ingress(ifindex, self.limits.bypass);
-        reasons.extend(self.interlocks.by_interface.get(&ifindex).into_iter().flatten().cloned());
+    /// What stands against forwarding what an interface receives of a family.
+    pub(crate) fn ingress(&self, family: IpFamily, ifindex: Ifindex) -> Vec<String> {
+        let mut reasons = self.tables.ingress(family, ifindex, self.limits.bypass);
+        reasons.extend(self.against_interface(family, ifindex).iter().cloned());
         reasons
     }
 
-    /// Whether frames may be redirected out of an interface.
-    pub(crate) fn egress(&self, ifindex: Ifindex) -> Result<(), Against> {
+    /// Whether frames of a family may be redirected out of an interface.
+    pub(crate) fn egress(&self, family: IpFamily, ifindex: Ifindex) -> Result<(), Against> {
         self.tables.egress(ifindex, self.limits.bypass)?;
-        match self.interlocks.by_interface.get(&ifindex).and_then(|reasons| reasons.first()) {
+        match self.against_interface(family, ifindex).first() {
             Some(reason) => Err(Against { outcome: Outcome::PassEgress, reason: reason.clone() }),
             None => Ok(()),
         }
+    }
+
+    fn against_interface(&self, family: IpFamily, ifindex: Ifindex) -> &[String] {
+        self.interlocks.by_interface.get(&ifindex).map_or(&[], |reasons| &reasons[family])
     }
 
     /// The program was attached to an interface, or let go of it.
@@ -141,8 +159,14 @@ impl Fib {
     /// Takes in what polling found. Interfaces whose answer changed are judged again.
     pub(crate) fn set_interlocks(&mut self, found: interlock::Found) {
         let known = std::mem::replace(&mut self.interlocks, found);
-        for ifindex in known.by_interface.keys().chain(self.interlocks.by_interface.keys()) {
-            if known.by_interface.get(ifindex) != self.interlocks.by_interface.get(ifindex) {
+        let new = &self.interlocks;
+        for ifindex in known.by_interface.keys().chain(new.by_interface.keys()) {
+            if known.by_interface.get(ifindex) != new.by_interface.get(ifindex) {
+                self.dirty.interfaces.insert(*ifindex);
+            }
+        }
+        for ifindex in known.mtu6.keys().chain(new.mtu6.keys()) {
+            if known.mtu6.get(ifindex) != new.mtu6.get(ifindex) {
                 self.dirty.interfaces.insert(*ifindex);
             }
         }
@@ -162,7 +186,7 @@ impl Fib {
         };
         let was_local_net = match &event {
             Event::Route { route, .. } | Event::RouteGone(route) => {
-                self.tables.local_nets.contains(&route.prefix)
+                self.tables.is_local_net(route.prefix)
             }
             _ => false,
         };
@@ -180,33 +204,35 @@ impl Fib {
                     self.dirty.interfaces.insert(address.ifindex);
                 }
             }
-            Touched::Prefix(prefix) => self.touch_prefix(prefix, was_local_net),
+            Touched::Prefix(IpNet::V4(net)) => self.touch_prefix::<V4>(net, was_local_net),
+            Touched::Prefix(IpNet::V6(net)) => self.touch_prefix::<V6>(net, was_local_net),
             Touched::Neighbour(key) => self.touch_neighbour(key),
             Touched::Object(id) => {
                 self.dirty.hops.insert(HopKey::Object(id));
                 if was_on_link != Some(self.tables.way_of_object(id)) {
-                    let users = self.tables.by_object.get(&id);
-                    self.dirty.prefixes.extend(users.into_iter().flatten());
+                    self.touch_users::<V4>(id);
+                    self.touch_users::<V6>(id);
                 }
             }
         }
         cause
     }
 
-    fn touch_prefix(&mut self, prefix: Ipv4Net, was_local_net: bool) {
-        self.dirty.prefixes.insert(prefix);
+    fn touch_prefix<F: NetFamily>(&mut self, prefix: F::Net, was_local_net: bool) {
+        let routes = &F::tables(&self.tables).routes;
+        let mut dirty = vec![prefix];
         // Rare tables whose meaning depends on what covers them, see `Tables::verdict`.
-        self.dirty
-            .prefixes
-            .extend(self.tables.default_nets.iter().filter(|net| prefix.contains(*net)));
-        if self.tables.local_nets.contains(&prefix) != was_local_net {
-            let inside = self.tables.routes.range(prefix..).map(|(net, _)| *net);
-            self.dirty.prefixes.extend(
-                inside
-                    .take_while(|net| net.network() <= prefix.broadcast())
-                    .filter(|net| prefix.contains(net)),
-            );
+        dirty.extend(routes.default_nets.iter().filter(|net| F::contains(&prefix, net)));
+        if routes.local_nets.contains(&prefix) != was_local_net {
+            dirty.extend(routes.range(prefix..).take_while(|net| F::contains(&prefix, net)));
         }
+        F::mirrored_mut(self).dirty.extend(dirty);
+    }
+
+    fn touch_users<F: NetFamily>(&mut self, object: u32) {
+        let users = F::tables(&self.tables).routes.by_object.get(&object);
+        let users: Vec<_> = users.into_iter().flatten().copied().collect();
+        F::mirrored_mut(self).dirty.extend(users);
     }
 
     fn touch_neighbour(&mut self, key: NeighbourKey) {
@@ -222,41 +248,48 @@ impl Fib {
         let old = std::mem::replace(&mut self.tables, tables);
         let new = &self.tables;
         self.distrust = None;
-        self.full = None;
         self.dirty.replaced = true;
         self.dirty.locals = true;
         self.dirty.interfaces.extend(old.links.keys().chain(new.links.keys()));
         self.dirty.neighbours.extend(old.neighbours.keys().chain(new.neighbours.keys()));
-        self.dirty
-            .hops
-            .extend(old.objects.keys().chain(new.objects.keys()).map(|id| HopKey::Object(*id)));
-        for id in old.objects.keys().chain(new.objects.keys()) {
-            if old.way_of_object(*id) != new.way_of_object(*id) {
-                self.dirty.prefixes.extend(new.by_object.get(id).into_iter().flatten());
-            }
+        let objects: BTreeSet<u32> =
+            old.objects.keys().chain(new.objects.keys()).copied().collect();
+        self.dirty.hops.extend(objects.iter().map(|id| HopKey::Object(*id)));
+        let other_way = |id: &u32| old.way_of_object(*id) != new.way_of_object(*id);
+        let changed: Vec<u32> = objects.into_iter().filter(other_way).collect();
+        self.replace_routes::<V4>(&old, &changed);
+        self.replace_routes::<V6>(&old, &changed);
+    }
+
+    fn replace_routes<F: NetFamily>(&mut self, old: &Tables, changed_objects: &[u32]) {
+        let mirrored = F::mirrored(self);
+        let (old, new) = (&F::tables(old).routes, &F::tables(&self.tables).routes);
+        let mut dirty = HashSet::new();
+        for id in changed_objects {
+            dirty.extend(new.by_object.get(id).into_iter().flatten().copied());
         }
         if old.local_nets != new.local_nets {
-            self.dirty.prefixes.extend(new.routes.keys());
+            dirty.extend(new.nets());
         }
-        self.dirty.prefixes.extend(&new.default_nets);
-        self.dirty.prefixes.extend(
-            new.routes
-                .iter()
-                .filter(|(net, all)| old.routes.get(net) != Some(all))
-                .map(|(net, _)| *net),
-        );
-        // What is installed and has no route any more, and what did not fit the last time.
-        self.dirty
-            .prefixes
-            .extend(self.installed.keys().filter(|net| !new.routes.contains_key(net)));
-        self.dirty
-            .prefixes
-            .extend(new.routes.keys().filter(|net| !self.installed.contains_key(net)));
+        dirty.extend(&new.default_nets);
+        // What has changed, and what did not fit the last time.
+        let is_new =
+            |(net, all): &(F::Net, &[_])| old.get(net) != *all || !mirrored.installed.contains(net);
+        dirty.extend(new.iter().filter(is_new).map(|(net, _)| net));
+        // What is installed and has no route any more.
+        dirty.extend(mirrored.installed.nets().filter(|net| !new.contains(net)));
+        let mirrored = F::mirrored_mut(self);
+        mirrored.full = None;
+        mirrored.dirty.extend(dirty);
     }
 
     /// Why the data plane does not use a clone any more: its route has changed, its next hop is nobody's or not usable.
     /// `spares` names interfaces that go down without purging anything (S15).
-    pub(crate) fn stale(&self, clone: &Clone4, spares: impl Fn(&str) -> bool) -> Option<Reason> {
+    pub(crate) fn stale(
+        &self,
+        clone: &ClonedRoute,
+        spares: impl Fn(&str) -> bool,
+    ) -> Option<Reason> {
         let route = Route::unpack(clone.route);
         if let Some(reason) = self.slots.stale(route.slot, route.generation) {
             return Some(reason);
@@ -268,7 +301,7 @@ impl Fib {
             let interface = self.tables.neighbour_of(*key).map(|(i, _)| self.tables.link_name(i));
             interface.is_ok_and(|name| spares(&name))
         };
-        match Outcome::from_code(hop.version().pass as u8) {
+        match Outcome::from_code(hop.version().pass) {
             _ if hop.reason.is_none() => None,
             Some(Outcome::PassEgress) => (!is_spared()).then_some(Reason::LinkDown),
             // The kernel forgets the neighbours of a link that loses its carrier, and resolves them again afterwards.
@@ -279,11 +312,20 @@ impl Fib {
 
     /// Whether what did not fit might fit now.
     pub(crate) fn may_fit_now(&self) -> bool {
-        self.full.is_some() && self.slots.room() > self.limits.routes / 16
+        self.may_fit::<V4>() || self.may_fit::<V6>()
     }
 
-    /// Something did not fit into a map of the kernel's: IPv4 stands aside until the next dump.
-    pub(crate) fn set_full(&mut self, what: &'static str) {
-        self.full = Some(what);
+    fn may_fit<F: NetFamily>(&self) -> bool {
+        let mirrored = F::mirrored(self);
+        let room = (self.limits.routes as usize).saturating_sub(mirrored.installed.len());
+        mirrored.full.is_some() && room > self.limits.routes as usize / 16
+    }
+
+    /// Something did not fit into a map of the kernel's: the family stands aside until the next dump.
+    pub(crate) fn set_full(&mut self, family: IpFamily, what: &'static str) {
+        match family {
+            IpFamily::V4 => self.v4.full = Some(what),
+            IpFamily::V6 => self.v6.full = Some(what),
+        }
     }
 }

@@ -11,8 +11,10 @@
 //! - [`plan`]: what is to be written there; [`install`]: writing it, in the order that keeps old answers from looking new.
 
 pub(crate) mod dump;
+pub(crate) mod family;
 pub(crate) mod hops;
 pub(crate) mod install;
+pub(crate) mod installed;
 pub(crate) mod interlock;
 pub(crate) mod message;
 pub(crate) mod mirror;
@@ -20,6 +22,8 @@ pub(crate) mod netlink;
 pub(crate) mod plan;
 #[cfg(test)]
 mod plan_test;
+pub(crate) mod pool;
+pub(crate) mod routes;
 pub(crate) mod slots;
 pub(crate) mod tables;
 pub(crate) mod verdict;

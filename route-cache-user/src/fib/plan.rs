@@ -2,20 +2,20 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
 };
 
-use ipnet::Ipv4Net;
 use route_cache_common::{
-    Action, Config, NextHop, NextHopId, Outcome, Port, Route,
-    next_hop::{NeighbourKey4, NextHopVersion},
+    Action, Config, NextHop, NextHopId, Outcome, Port, Route, V4, V6, next_hop::NextHopVersion,
     route::RouteWords,
 };
 
 use super::{
+    family::{IpFamily, NetFamily, ancestors},
+    installed::InstalledRoute,
     message::{Ifindex, Link, Neighbour},
-    mirror::{Fib, Installed},
-    verdict::{Against, HopKey, Verdict, Way, ancestors},
+    mirror::Fib,
+    verdict::{Against, HopKey, Verdict, Way},
 };
 use crate::sweep::policy::Reason;
 
@@ -34,15 +34,10 @@ pub(crate) struct Plan {
     pub(crate) egress_opened: Vec<Ifindex>,
     /// Next hops: index, and the element with its new version current.
     pub(crate) hops: Vec<(u32, NextHop)>,
-    /// On-link destinations to enter.
-    pub(crate) neighbours_added: Vec<(NeighbourKey4, NextHopId)>,
-    /// On-link destinations to remove.
-    pub(crate) neighbours_removed: Vec<NeighbourKey4>,
-    /// Routes to write, longest prefix first: what is more specific must be there before the route that covers it gets
-    /// its new generation.
-    pub(crate) routes: Vec<(Ipv4Net, RouteWords)>,
-    /// Routes to remove.
-    pub(crate) routes_removed: Vec<Ipv4Net>,
+    /// IPv4 routes and on-link destinations.
+    pub(crate) v4: RoutePlan<V4>,
+    /// IPv6 routes and on-link destinations.
+    pub(crate) v6: RoutePlan<V6>,
     /// Generations to raise, after all routes are written.
     pub(crate) generations: Vec<(u32, u32)>,
     /// Flags of the config line.
@@ -51,10 +46,50 @@ pub(crate) struct Plan {
     pub(crate) local_filter: [u64; 4],
 }
 
+/// The part of one family, each list in the order in which it must be written.
+#[derive(Debug)]
+pub(crate) struct RoutePlan<F: NetFamily> {
+    /// On-link destinations to enter.
+    pub(crate) neighbours_added: Vec<(F::OnLink, NextHopId)>,
+    /// On-link destinations to remove.
+    pub(crate) neighbours_removed: Vec<F::OnLink>,
+    /// Routes to write, longest prefix first: what is more specific must be there before the route that covers it gets
+    /// its new generation.
+    pub(crate) routes: Vec<(F::Net, RouteWords)>,
+    /// Routes to remove.
+    pub(crate) routes_removed: Vec<F::Net>,
+}
+
+impl<F: NetFamily> Default for RoutePlan<F> {
+    fn default() -> Self {
+        Self {
+            neighbours_added: Vec::new(),
+            neighbours_removed: Vec::new(),
+            routes: Vec::new(),
+            routes_removed: Vec::new(),
+        }
+    }
+}
+
+impl<F: NetFamily> RoutePlan<F> {
+    /// An on-link destination comes or goes.
+    fn list(&mut self, on_link: F::OnLink, id: NextHopId, was_listed: bool, is_needed: bool) {
+        if !is_needed {
+            self.neighbours_removed.push(on_link);
+        } else if !was_listed {
+            self.neighbours_added.push((on_link, id));
+        }
+    }
+
+    fn changes_routes(&self) -> bool {
+        !(self.routes.is_empty() && self.routes_removed.is_empty())
+    }
+}
+
 impl Plan {
     /// Whether it changes what a flow was told.
     pub(crate) fn changes_routes(&self) -> bool {
-        !(self.routes.is_empty() && self.routes_removed.is_empty() && self.generations.is_empty())
+        self.v4.changes_routes() || self.v6.changes_routes() || !self.generations.is_empty()
     }
 }
 
@@ -71,7 +106,8 @@ impl Fib {
             }
             hops.insert(HopKey::Neighbour(key));
         }
-        self.plan_routes(&dirty.prefixes, &mut hops, &mut plan);
+        self.plan_routes::<V4>(&mut hops, &mut plan);
+        self.plan_routes::<V6>(&mut hops, &mut plan);
         for key in hops {
             self.plan_hop(key, &mut plan);
         }
@@ -84,13 +120,29 @@ impl Fib {
             let (word, bit) = Config::local_filter_bit(address.octets());
             plan.local_filter[word] |= 1 << bit;
         }
-        if self.reasons().is_empty() {
-            plan.flags |= Config::ACCELERATE4;
-        }
-        if !self.custom_locals.is_empty() {
+        plan.flags |= self.flag::<V4>() | self.flag::<V6>();
+        if !self.v4.custom_locals.is_empty() {
             plan.flags |= Config::CHECK_SOURCE;
         }
         plan
+    }
+
+    fn flag<F: NetFamily>(&self) -> u64 {
+        if self.reasons::<F>().is_empty() { F::ACCELERATE } else { 0 }
+    }
+
+    /// The word of an ingress interface, 0 if nothing that it receives may be forwarded.
+    fn port(&self, ifindex: Ifindex) -> u64 {
+        let mac = self.tables.links.get(&ifindex).and_then(|link| link.mac);
+        let Some(mac) = mac.filter(|_| self.attached.contains(&ifindex)) else {
+            return 0;
+        };
+        let flag = |family, flag| if self.ingress(family, ifindex).is_empty() { flag } else { 0 };
+        let accelerate =
+            flag(IpFamily::V4, Port::ACCELERATE4) | flag(IpFamily::V6, Port::ACCELERATE6);
+        let is_partial = self.tables.has_partial_checksums(ifindex);
+        let partial = if is_partial { Port::PARTIAL_CHECKSUMS } else { 0 };
+        if accelerate == 0 { 0 } else { Port { mac, flags: accelerate | partial }.pack() }
     }
 
     fn plan_interfaces(
@@ -100,19 +152,7 @@ impl Fib {
         plan: &mut Plan,
     ) {
         for &ifindex in dirty {
-            let word = match self.tables.links.get(&ifindex).and_then(|link| link.mac) {
-                Some(mac)
-                    if self.attached.contains(&ifindex) && self.ingress(ifindex).is_empty() =>
-                {
-                    let partial = if self.tables.has_partial_checksums(ifindex) {
-                        Port::PARTIAL_CHECKSUMS
-                    } else {
-                        0
-                    };
-                    Port { mac, flags: Port::ACCELERATE4 | partial }.pack()
-                }
-                _ => 0,
-            };
+            let word = self.port(ifindex);
             let known = if word == 0 {
                 self.ports.remove(&ifindex)
             } else {
@@ -121,7 +161,7 @@ impl Fib {
             if known.unwrap_or(0) != word {
                 plan.ports.push((ifindex, word));
             }
-            if self.egress(ifindex).is_ok() {
+            if IpFamily::ALL.iter().any(|family| self.egress(*family, ifindex).is_ok()) {
                 // Entered again even if known: an index that changed hands lost its entry in the kernel.
                 self.egress.insert(ifindex);
                 plan.egress_opened.push(ifindex);
@@ -136,22 +176,18 @@ impl Fib {
         }
     }
 
-    fn plan_routes(
-        &mut self,
-        dirty: &HashSet<Ipv4Net>,
-        hops: &mut BTreeSet<HopKey>,
-        plan: &mut Plan,
-    ) {
-        let at_start = self.installed.is_empty();
+    fn plan_routes<F: NetFamily>(&mut self, hops: &mut BTreeSet<HopKey>, plan: &mut Plan) {
+        let dirty = std::mem::take(&mut F::mirrored_mut(self).dirty);
+        let at_start = F::mirrored(self).installed.len() == 0;
         let mut covers = HashMap::new();
-        for prefix in dirty {
-            if self.tables.has_custom_local_route(prefix) {
-                self.custom_locals.insert(*prefix);
+        for net in &dirty {
+            if self.tables.has_custom_local_route::<F>(net) {
+                F::mirrored_mut(self).custom_locals.insert(*net);
             } else {
-                self.custom_locals.remove(prefix);
+                F::mirrored_mut(self).custom_locals.remove(net);
             }
-            let wanted = self.tables.verdict(prefix);
-            let known = self.installed.get(prefix).copied();
+            let wanted = self.tables.verdict::<F>(net);
+            let known = F::mirrored(self).installed.get(net);
             if wanted == known.map(|known| known.verdict) {
                 continue;
             }
@@ -159,28 +195,28 @@ impl Fib {
                 known.map_or(Reason::Route, |known| self.reason(known.verdict.way, wanted));
             let slot = match (wanted, known) {
                 (None, None) => continue,
-                (None, Some(known)) => {
-                    let slot = Route::unpack(known.words).slot;
-                    self.installed.remove(prefix);
-                    self.release_hop(known.verdict.way, hops);
-                    plan.routes_removed.push(*prefix);
+                (None, Some(InstalledRoute { verdict, slot })) => {
+                    F::mirrored_mut(self).installed.remove(net);
+                    self.release_hop(verdict.way, hops);
+                    F::plan_mut(plan).routes_removed.push(*net);
                     plan.generations.push((slot, self.slots.raise(slot, reason)));
                     self.slots.give_back(slot);
                     continue;
                 }
-                (Some(_), Some(known)) => {
-                    let slot = Route::unpack(known.words).slot;
-                    self.release_hop(known.verdict.way, hops);
+                (Some(_), Some(InstalledRoute { verdict, slot })) => {
+                    self.release_hop(verdict.way, hops);
                     plan.generations.push((slot, self.slots.raise(slot, reason)));
                     slot
                 }
                 (Some(_), None) => {
-                    let Some(slot) = self.slots.take() else {
-                        self.full = Some("there are more routes than fit (--max-routes)");
+                    let Some(slot) = self.take_slot::<F>() else {
+                        let what = "there are more routes than fit (--max-routes)";
+                        F::mirrored_mut(self).full = Some(what);
                         continue;
                     };
                     if !at_start {
-                        let cover = ancestors(prefix).find(|net| self.installed.contains_key(net));
+                        let installed = &F::mirrored(self).installed;
+                        let cover = ancestors::<F>(net).find(|net| installed.contains(net));
                         // S3: an address that was added is a route to itself.
                         let is_local = wanted.is_some_and(|wanted| {
                             matches!(wanted.way, Way::Pass(Outcome::PassLocal, _))
@@ -192,32 +228,43 @@ impl Fib {
                 }
             };
             let Some(verdict) = wanted else { continue };
-            let words = Route {
-                action: self.action(verdict.way, hops),
-                slot,
-                generation: self.slots.generation(slot).unwrap_or(0),
-                mtu: verdict.mtu,
-                prefix_len: prefix.prefix_len(),
-            }
-            .pack();
-            self.installed.insert(*prefix, Installed { verdict, words });
-            plan.routes.push((*prefix, words));
+            self.note_user::<F>(verdict.way, hops);
+            let route = InstalledRoute { verdict, slot };
+            F::mirrored_mut(self).installed.insert(*net, route);
+            F::plan_mut(plan).routes.push((*net, self.words::<F>(net, &route)));
         }
-        self.renew_covers(&covers, plan);
-        plan.routes.sort_unstable_by_key(|(prefix, _)| std::cmp::Reverse(prefix.prefix_len()));
+        self.renew_covers::<F>(&covers, plan);
+        let routes = &mut F::plan_mut(plan).routes;
+        routes.sort_unstable_by_key(|(net, _)| std::cmp::Reverse(F::prefix_len(net)));
+    }
+
+    fn take_slot<F: NetFamily>(&mut self) -> Option<u32> {
+        let has_room = F::mirrored(self).installed.len() < self.limits.routes as usize;
+        if has_room { self.slots.take() } else { None }
+    }
+
+    /// What stands in the trie for a route.
+    fn words<F: NetFamily>(&self, net: &F::Net, route: &InstalledRoute) -> RouteWords {
+        Route {
+            action: self.action(route.verdict.way),
+            slot: route.slot,
+            generation: self.slots.generation(route.slot).unwrap_or(0),
+            mtu: route.verdict.mtu,
+            prefix_len: F::prefix_len(net),
+        }
+        .pack()
     }
 
     /// Gives the routes that cover a new one new generations: what was cloned from them may belong to the new one now.
-    fn renew_covers(&mut self, covers: &HashMap<Ipv4Net, Reason>, plan: &mut Plan) {
-        let written: HashSet<Ipv4Net> = plan.routes.iter().map(|(prefix, _)| *prefix).collect();
-        for (prefix, reason) in covers.iter().filter(|(prefix, _)| !written.contains(prefix)) {
-            let Some(installed) = self.installed.get_mut(prefix) else {
+    fn renew_covers<F: NetFamily>(&mut self, covers: &HashMap<F::Net, Reason>, plan: &mut Plan) {
+        let written: HashSet<F::Net> =
+            F::plan_mut(plan).routes.iter().map(|(net, _)| *net).collect();
+        for (net, reason) in covers.iter().filter(|(net, _)| !written.contains(net)) {
+            let Some(route) = F::mirrored(self).installed.get(net) else {
                 continue;
             };
-            let route = Route::unpack(installed.words);
             let generation = self.slots.raise(route.slot, *reason);
-            installed.words = Route { generation, ..route }.pack();
-            plan.routes.push((*prefix, installed.words));
+            F::plan_mut(plan).routes.push((*net, self.words::<F>(net, &route)));
             plan.generations.push((route.slot, generation));
         }
     }
@@ -240,22 +287,29 @@ impl Fib {
         }
     }
 
-    fn action(&mut self, way: Way, hops: &mut BTreeSet<HopKey>) -> Action {
+    fn action(&self, way: Way) -> Action {
         match way {
             Way::Pass(outcome, _) => Action::Pass(outcome),
             Way::OnLink(ifindex) => Action::OnLink(ifindex),
-            Way::Via(key) => {
-                hops.insert(key);
-                match self.hops.take(key) {
-                    Some(hop) => {
-                        hop.routes += 1;
-                        Action::Via(hop.id)
-                    }
-                    None => {
-                        self.full = Some("there are more next hops than fit (--max-next-hops)");
-                        Action::Pass(Outcome::PassNeighbour)
-                    }
-                }
+            // One that has no id did not fit.
+            Way::Via(key) => match self.hops.get(&key) {
+                Some(hop) => Action::Via(hop.id),
+                None => Action::Pass(Outcome::PassNeighbour),
+            },
+        }
+    }
+
+    /// A route leads this way from now on.
+    fn note_user<F: NetFamily>(&mut self, way: Way, hops: &mut BTreeSet<HopKey>) {
+        let Way::Via(key) = way else {
+            return;
+        };
+        hops.insert(key);
+        match self.hops.take(key) {
+            Some(hop) => hop.routes += 1,
+            None => {
+                let what = "there are more next hops than fit (--max-next-hops)";
+                F::mirrored_mut(self).full = Some(what);
             }
         }
     }
@@ -284,7 +338,7 @@ impl Fib {
             Ok(version) if is_needed => NextHopVersion { id: id.0, ..*version },
             Err(against) if is_needed => NextHopVersion {
                 id: id.0,
-                pass: against.outcome as u16,
+                pass: against.outcome as u8,
                 ..NextHopVersion::default()
             },
             Ok(_) | Err(_) => NextHopVersion { id: NextHopId::NONE.0, ..NextHopVersion::default() },
@@ -296,11 +350,16 @@ impl Fib {
             plan.hops.push((id.index(), hop.element));
         }
         if let HopKey::Neighbour((ifindex, address)) = key {
-            let on_link = NeighbourKey4 { ifindex, address: address.octets() };
-            if !is_needed {
-                plan.neighbours_removed.push(on_link);
-            } else if !std::mem::replace(&mut hop.listed, true) {
-                plan.neighbours_added.push((on_link, id));
+            let was_listed = std::mem::replace(&mut hop.listed, is_needed);
+            match address {
+                IpAddr::V4(address) => {
+                    let on_link = V4::on_link(ifindex, address.octets());
+                    plan.v4.list(on_link, id, was_listed, is_needed);
+                }
+                IpAddr::V6(address) => {
+                    let on_link = V6::on_link(ifindex, address.octets());
+                    plan.v6.list(on_link, id, was_listed, is_needed);
+                }
             }
         }
         if !is_needed {
@@ -311,7 +370,8 @@ impl Fib {
     /// The version of a next hop, its id left out, or what stands against using it.
     fn judge_hop(&self, key: HopKey) -> Result<NextHopVersion, Against> {
         let (ifindex, address) = self.tables.neighbour_of(key)?;
-        self.egress(ifindex)?;
+        let family = IpFamily::of(address);
+        self.egress(family, ifindex)?;
         let link = self.tables.egress(ifindex, self.limits.bypass)?;
         let against = |reason| Against { outcome: Outcome::PassNeighbour, reason };
         let neighbour = self.tables.neighbours.get(&(ifindex, address));
@@ -328,16 +388,38 @@ impl Fib {
         Ok(NextHopVersion {
             id: 0,
             ifindex,
-            mtu: link.mtu,
+            port: u16::try_from(ifindex).unwrap_or(0),
+            vlan: 0,
+            mtu: u16::try_from(self.mtu(family, link)).unwrap_or(u16::MAX),
             addresses: NextHopVersion::addresses(destination, source),
             flags: NextHopVersion::USABLE | stale,
             pass: 0,
         })
     }
 
+    /// The MTU of an interface for a family. An IPv4 route by an IPv6 gateway shares its next hop
+    /// with IPv6 routes: the smaller holds for both.
+    fn mtu(&self, family: IpFamily, link: &Link) -> u32 {
+        let own = match family {
+            IpFamily::V4 => None,
+            IpFamily::V6 => self.interlocks.mtu6.get(&link.ifindex).copied(),
+        };
+        own.map_or(link.mtu, |own| own.min(link.mtu))
+    }
+
+    /// The MTU towards a neighbour, 0 where its interface is not known.
+    pub(crate) fn mtu_of(&self, ifindex: Ifindex, neighbour: IpAddr) -> u32 {
+        let link = self.tables.links.get(&ifindex);
+        link.map_or(0, |link| self.mtu(IpFamily::of(neighbour), link))
+    }
+
     fn plan_locals(&mut self, plan: &mut Plan) {
-        let wanted: HashSet<Ipv4Addr> =
-            self.tables.addresses.iter().map(|address| address.local).collect();
+        // IPv6 does not care whether the source is an address of its own.
+        let own4 = self.tables.addresses.iter().filter_map(|address| match address.local {
+            IpAddr::V4(local) => Some(local),
+            IpAddr::V6(_) => None,
+        });
+        let wanted: HashSet<Ipv4Addr> = own4.collect();
         plan.locals_added.extend(wanted.difference(&self.locals));
         plan.locals_removed.extend(self.locals.difference(&wanted));
         self.locals = wanted;

@@ -1,11 +1,11 @@
 //! What may be done, and why not: pure judgements over the tables. The sentences are what `show` and `get` print.
 
-use ipnet::Ipv4Net;
 use route_cache_common::Outcome;
 
 use super::{
+    family::{IpFamily, NetFamily, ancestors},
     message::{
-        Hop, Ifindex, KernelRoute, Link, Netconf, NextHopKind, RouteTarget, Rule,
+        Hop, Ifindex, Link, Netconf, NextHopKind, RouteInfo, RouteTarget, Rule,
         XDP_FEATURE_NDO_XMIT,
     },
     tables::{NeighbourKey, Tables},
@@ -31,7 +31,7 @@ pub(crate) enum HopKey {
 }
 
 /// What to do with packets that a prefix covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Way {
     /// Through a gateway.
     Via(HopKey),
@@ -42,7 +42,7 @@ pub(crate) enum Way {
 }
 
 /// The judgement on a prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Verdict {
     /// What to do.
     pub(crate) way: Way,
@@ -87,31 +87,41 @@ pub(crate) fn table_name(table: u32) -> String {
 }
 
 impl Tables {
-    /// The routes of a prefix that the default three rules can reach, best first.
-    pub(crate) fn candidates(&self, prefix: &Ipv4Net) -> impl Iterator<Item = &KernelRoute> {
-        self.routes
-            .get(prefix)
-            .into_iter()
-            .flatten()
-            .filter(|route| matches!(route.table, TABLE_DEFAULT..=TABLE_LOCAL))
+    /// The routes of a prefix that the default rules can reach, best first.
+    pub(crate) fn candidates<F: NetFamily>(
+        &self,
+        net: &F::Net,
+    ) -> impl Iterator<Item = &RouteInfo> + use<'_, F> {
+        let is_reached = |table| F::RULES.iter().any(|(_, looked_up)| *looked_up == table);
+        F::tables(self).routes.get(net).iter().filter(move |route| is_reached(route.table))
     }
 
     /// The judgement on a prefix, or nothing if it has no route that counts.
-    pub(crate) fn verdict(&self, prefix: &Ipv4Net) -> Option<Verdict> {
-        let best = self.candidates(prefix).next()?;
+    pub(crate) fn verdict<F: NetFamily>(&self, net: &F::Net) -> Option<Verdict> {
+        let best = self.candidates::<F>(net).next()?;
         let mtu = u16::try_from(best.mtu).unwrap_or(0);
-        let way = if self.candidates(prefix).any(|route| route.tos != 0) {
+        let is_equal =
+            |other: &&RouteInfo| (other.table, other.metric) == (best.table, best.metric);
+        let way = if self.candidates::<F>(net).any(|route| route.tos != 0) {
             Way::Pass(Outcome::PassRoute, "the prefix has routes for a DSCP value")
-        } else if best.table == TABLE_DEFAULT && self.is_covered(prefix) {
+        } else if let Some(reason) = self.candidates::<F>(net).find_map(|route| route.limited) {
+            Way::Pass(Outcome::PassRoute, reason)
+        } else if F::FAMILY == IpFamily::V6
+            && self.candidates::<F>(net).filter(is_equal).count() > 1
+        {
+            // Which one the kernel takes depends on their order, their preference and the state of their routers
+            // (`find_rr_leaf` in net/ipv6/route.c).
+            Way::Pass(outcome_of_kind(best.kind), "the prefix has several routes of one metric")
+        } else if best.table == TABLE_DEFAULT && self.is_covered::<F>(net) {
             Way::Pass(Outcome::PassRoute, "table default counts only where table main has no match")
-        } else if best.table == TABLE_MAIN && self.is_inside_local(prefix) {
+        } else if best.table == TABLE_MAIN && self.is_inside_local::<F>(net) {
             Way::Pass(Outcome::PassRoute, "a local route covers the prefix")
         } else {
             match best.kind {
                 RTN_UNICAST => self.unicast(&best.target),
-                RTN_LOCAL | 4 => Way::Pass(Outcome::PassLocal, "an address of this host"),
-                3 => Way::Pass(Outcome::PassBroadcast, "a broadcast address"),
-                5 => Way::Pass(Outcome::PassMulticast, "a multicast route"),
+                RTN_LOCAL | 4 => Way::Pass(outcome_of_kind(best.kind), "an address of this host"),
+                3 => Way::Pass(outcome_of_kind(best.kind), "a broadcast address"),
+                5 => Way::Pass(outcome_of_kind(best.kind), "a multicast route"),
                 6 => Way::Pass(Outcome::PassRoute, "a blackhole route"),
                 7 => Way::Pass(Outcome::PassRoute, "an unreachable route"),
                 8 => Way::Pass(Outcome::PassRoute, "a prohibit route"),
@@ -172,15 +182,18 @@ impl Tables {
     }
 
     /// Whether a route of table local or main covers the whole prefix.
-    fn is_covered(&self, prefix: &Ipv4Net) -> bool {
-        ancestors(prefix)
-            .any(|ancestor| self.candidates(&ancestor).any(|route| route.table != TABLE_DEFAULT))
+    fn is_covered<F: NetFamily>(&self, net: &F::Net) -> bool {
+        ancestors::<F>(net).any(|ancestor| {
+            self.candidates::<F>(&ancestor).any(|route| route.table != TABLE_DEFAULT)
+        })
     }
 
     /// Whether a local route (not of a single address) covers the prefix. With the default rules untouched the kernel
-    /// looks local and main up as one, else one after the other (`fib_unmerge`); only in this case it matters which.
-    fn is_inside_local(&self, prefix: &Ipv4Net) -> bool {
-        self.local_nets.iter().any(|net| net != prefix && net.contains(prefix))
+    /// looks local and main up as one, else (IPv6: always) one after the other (`fib_unmerge`); only in this case it
+    /// matters which.
+    fn is_inside_local<F: NetFamily>(&self, net: &F::Net) -> bool {
+        let mut nets = F::tables(self).routes.local_nets.iter();
+        nets.any(|local| local != net && F::contains(local, net))
     }
 
     /// Whether frames may be redirected out of an interface (forwarding.md rows 36 to 38 and 40).
@@ -239,8 +252,8 @@ impl Tables {
         }
     }
 
-    /// What stands against forwarding what an interface receives; nothing if it may be forwarded.
-    pub(crate) fn ingress(&self, ifindex: Ifindex, bypass: bool) -> Vec<String> {
+    /// What stands against forwarding what an interface receives of a family; nothing if it may be forwarded.
+    pub(crate) fn ingress(&self, family: IpFamily, ifindex: Ifindex, bypass: bool) -> Vec<String> {
         let Some(link) = self.links.get(&ifindex) else {
             return vec![format!("interface {ifindex} is gone")];
         };
@@ -255,7 +268,23 @@ impl Tables {
         if let Some(master) = link.master {
             reasons.push(format!("{name} is enslaved to {}", self.link_name(master)));
         }
-        let setting = |ifindex: i32| self.netconf.get(&ifindex);
+        if family == IpFamily::V4 {
+            reasons.extend(self.against_settings4(ifindex, name));
+        }
+        let on_ingress = |kind: &str| matches!(kind, "ingress" | "clsact");
+        if let Some(qdisc) =
+            self.qdiscs.get(&ifindex).into_iter().flatten().find(|q| on_ingress(&q.kind))
+            && !bypass
+        {
+            reasons.push(format!("{name} has a tc {} hook, which XDP would bypass", qdisc.kind));
+        }
+        reasons
+    }
+
+    /// What the IPv4 settings of an interface stand against. IPv6 asks for no more than that forwarding is on for all.
+    fn against_settings4(&self, ifindex: Ifindex, name: &str) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let setting = |ifindex: i32| self.v4.netconf.get(&ifindex);
         if setting(ifindex as i32).and_then(|netconf| netconf.forwarding) != Some(true) {
             reasons.push(format!("IPv4 forwarding is off on {name}"));
         }
@@ -266,13 +295,6 @@ impl Tables {
                 reasons.push(format!("rp_filter is {} on {name}", own.max(all)));
             }
             _ => reasons.push(format!("rp_filter of {name} is not known")),
-        }
-        let on_ingress = |kind: &str| matches!(kind, "ingress" | "clsact");
-        if let Some(qdisc) =
-            self.qdiscs.get(&ifindex).into_iter().flatten().find(|q| on_ingress(&q.kind))
-            && !bypass
-        {
-            reasons.push(format!("{name} has a tc {} hook, which XDP would bypass", qdisc.kind));
         }
         reasons
     }
@@ -285,34 +307,45 @@ impl Tables {
         })
     }
 
-    /// What policy rules stand against IPv4 as a whole (row 19): anything but the default three.
-    pub(crate) fn against_rules(&self) -> Option<String> {
-        const DEFAULT: [(u32, u32); 3] =
-            [(0, TABLE_LOCAL), (32_766, TABLE_MAIN), (32_767, TABLE_DEFAULT)];
+    /// What policy rules stand against a family as a whole (row 19): anything but the kernel's own.
+    pub(crate) fn against_rules<F: NetFamily>(&self) -> Option<String> {
         const LOOKUP: u8 = 1;
+        let rules = &F::tables(self).rules;
         let is_default = |rule: &Rule| {
             !rule.selective
                 && rule.action == LOOKUP
-                && DEFAULT.contains(&(rule.priority, rule.table))
+                && F::RULES.contains(&(rule.priority, rule.table))
         };
-        if let Some(rule) = self.rules.iter().find(|rule| !is_default(rule)) {
+        let (count, command) = match F::FAMILY {
+            IpFamily::V4 => ("three", "ip rule"),
+            IpFamily::V6 => ("two", "ip -6 rule"),
+        };
+        if let Some(rule) = rules.iter().find(|rule| !is_default(rule)) {
             return Some(format!(
-                "policy rule {} is beyond the default three (`ip rule`)",
+                "policy rule {} is beyond the default {count} (`{command}`)",
                 rule.priority
             ));
         }
-        (self.rules.len() != DEFAULT.len()).then(|| {
-            format!("{} of the default three policy rules are there (`ip rule`)", self.rules.len())
+        (rules.len() != F::RULES.len()).then(|| {
+            format!("{} of the default {count} policy rules are there (`{command}`)", rules.len())
         })
+    }
+
+    /// What settings stand against a family as a whole.
+    pub(crate) fn against_settings(&self, family: IpFamily) -> Option<String> {
+        // `ip6_forward` asks for nothing else.
+        let all = self.v6.netconf.get(&Netconf::ALL).and_then(|netconf| netconf.forwarding);
+        (family == IpFamily::V6 && all != Some(true))
+            .then(|| "IPv6 forwarding is off (net.ipv6.conf.all.forwarding)".to_owned())
     }
 
     /// Whether a prefix has a local route that is not one of the kernel's own for an address
     /// (`fib_has_custom_local_routes`).
-    pub(crate) fn has_custom_local_route(&self, prefix: &Ipv4Net) -> bool {
+    pub(crate) fn has_custom_local_route<F: NetFamily>(&self, net: &F::Net) -> bool {
         const RTPROT_KERNEL: u8 = 2;
-        self.routes.get(prefix).is_some_and(|all| {
-            all.iter().any(|r| r.kind == RTN_LOCAL && r.protocol != RTPROT_KERNEL)
-        })
+        let mut routes = F::tables(self).routes.get(net).iter();
+        F::FAMILY == IpFamily::V4
+            && routes.any(|r| r.kind == RTN_LOCAL && r.protocol != RTPROT_KERNEL)
     }
 
     /// Indexes and names of all interfaces.
@@ -333,8 +366,6 @@ const ARPHRD_ETHER: u16 = 1;
 fn way_of(hop: &Hop) -> Way {
     if hop.encap {
         Way::Pass(Outcome::PassRoute, "the route has an encapsulation")
-    } else if hop.via_ipv6 {
-        Way::Pass(Outcome::PassRoute, "the gateway is an IPv6 address")
     } else {
         match hop.gateway {
             Some(gateway) => Way::Via(HopKey::Neighbour((hop.ifindex, gateway))),
@@ -343,12 +374,17 @@ fn way_of(hop: &Hop) -> Way {
     }
 }
 
+/// What packets to a route of this type come to, which is left to the kernel.
+const fn outcome_of_kind(kind: u8) -> Outcome {
+    match kind {
+        RTN_LOCAL | 4 => Outcome::PassLocal,
+        3 => Outcome::PassBroadcast,
+        5 => Outcome::PassMulticast,
+        _ => Outcome::PassRoute,
+    }
+}
+
 /// Queueing disciplines that Linux installs by itself and that neither shape nor filter.
 fn is_transparent(kind: &str) -> bool {
     matches!(kind, "noqueue" | "pfifo_fast" | "mq" | "fq_codel" | "fq" | "ingress")
-}
-
-/// The prefixes that cover a prefix, itself excluded, longest first.
-pub(crate) fn ancestors(prefix: &Ipv4Net) -> impl Iterator<Item = Ipv4Net> + use<> {
-    std::iter::successors(prefix.supernet(), Ipv4Net::supernet)
 }

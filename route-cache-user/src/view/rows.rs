@@ -6,27 +6,25 @@ use std::{
     time::Duration,
 };
 
-use ipnet::{IpNet, Ipv4Net};
-use route_cache_common::{Address4, Clone4, Outcome, Route, next_hop::NextHopVersion};
+use route_cache_common::{ClonedRoute, Outcome, Route, next_hop::NextHopVersion};
 
-use super::FAMILY;
 use crate::{
     agent::{Shared, State},
     control::protocol::{CloneEntry, NextHopEntry, RouteEntry},
     fib::{
-        message::KernelRoute,
+        family::NetFamily,
         verdict::{HopKey, Way, kind_name, table_name},
     },
 };
 
 /// A clone in words; nothing if the data plane does not use it any more.
-pub(super) fn clone_entry(
+pub(super) fn clone_entry<F: NetFamily>(
     shared: &Shared,
     state: &State,
     names: &HopNames,
     cpu: u32,
-    destination: Address4,
-    clone: &Clone4,
+    destination: F::Address,
+    clone: &ClonedRoute,
 ) -> Option<CloneEntry> {
     let clock = &shared.clock;
     let route = Route::unpack(clone.route);
@@ -34,17 +32,17 @@ pub(super) fn clone_entry(
         return None;
     }
     let hop = names.0.get(&clone.route[0])?;
-    let dst = Ipv4Addr::from(destination);
+    let dst = F::ip(destination);
     let now = clock.now();
     let expiry = shared.policy.read().expiry(clone.last_used);
     let idle = clock.to_seconds(now.saturating_sub(clone.last_used));
     let route_mtu = Some(u32::from(route.mtu)).filter(|mtu| *mtu != 0);
     Some(CloneEntry {
-        dst: dst.into(),
-        family: FAMILY.into(),
+        dst,
+        family: F::FAMILY.name().into(),
         cpu,
-        prefix: IpNet::V4(Ipv4Net::new(dst, route.prefix_len).ok()?.trunc()),
-        via: Some(hop.address).filter(|via| *via != dst).map(IpAddr::V4),
+        prefix: F::prefix(destination, route.prefix_len)?.into(),
+        via: Some(hop.address).filter(|via| *via != dst),
         dev: hop.dev.clone(),
         mtu: route_mtu.map_or(hop.mtu, |mtu| mtu.min(hop.mtu)),
         packets: clone.packets,
@@ -62,7 +60,7 @@ const IN_USE: Duration = Duration::from_secs(1);
 pub(super) struct HopNames(HashMap<u32, HopName>);
 
 struct HopName {
-    address: Ipv4Addr,
+    address: IpAddr,
     dev: String,
     mtu: u32,
 }
@@ -72,7 +70,7 @@ impl HopNames {
         let tables = &state.fib.tables;
         let named = state.fib.hops.iter().filter_map(|(key, hop)| {
             let (ifindex, address) = tables.neighbour_of(*key).ok()?;
-            let mtu = tables.links.get(&ifindex).map_or(0, |link| link.mtu);
+            let mtu = state.fib.mtu_of(ifindex, address);
             Some((hop.id.0, HopName { address, dev: tables.link_name(ifindex), mtu }))
         });
         Self(named.collect())
@@ -80,18 +78,20 @@ impl HopNames {
 }
 
 /// The best route of a prefix.
-pub(super) fn route_entry(state: &State, prefix: &Ipv4Net) -> Option<RouteEntry> {
+pub(super) fn route_entry<F: NetFamily>(state: &State, net: &F::Net) -> Option<RouteEntry> {
     let tables = &state.fib.tables;
-    let best: &KernelRoute = tables.candidates(prefix).next()?;
-    let verdict = state.fib.installed.get(prefix).map(|known| known.verdict);
+    let best = tables.candidates::<F>(net).next()?;
+    let verdict = F::mirrored(&state.fib).installed.get(net).map(|known| known.verdict);
     let (ifindex, via, reason) = match verdict.map(|verdict| verdict.way) {
         None => (None, None, Some("not installed yet".to_owned())),
         Some(Way::Pass(_, reason)) => {
             (best.target.first_interface(), None, Some(reason.to_owned()))
         }
-        Some(Way::OnLink(ifindex)) => {
-            (Some(ifindex), None, state.fib.egress(ifindex).err().map(|against| against.reason))
-        }
+        Some(Way::OnLink(ifindex)) => (
+            Some(ifindex),
+            None,
+            state.fib.egress(F::FAMILY, ifindex).err().map(|against| against.reason),
+        ),
         Some(Way::Via(key)) => {
             let neighbour = tables.neighbour_of(key).ok();
             let reason = state.fib.hops.get(&key).and_then(|hop| hop.reason.clone());
@@ -99,11 +99,11 @@ pub(super) fn route_entry(state: &State, prefix: &Ipv4Net) -> Option<RouteEntry>
         }
     };
     Some(RouteEntry {
-        prefix: IpNet::V4(*prefix),
-        family: FAMILY.into(),
+        prefix: (*net).into(),
+        family: F::FAMILY.name().into(),
         table: table_name(best.table),
         kind: kind_name(best.kind).into(),
-        via: via.map(IpAddr::V4),
+        via,
         dev: ifindex.map(|ifindex| tables.link_name(ifindex)),
         metric: best.metric,
         mtu: Some(best.mtu).filter(|mtu| *mtu != 0),
@@ -120,13 +120,13 @@ pub(super) fn hop_entry(state: &State, key: HopKey) -> Option<NextHopEntry> {
     let neighbour = at.and_then(|at| tables.neighbours.get(&at));
     Some(NextHopEntry {
         id: hop.id.index(),
-        address: IpAddr::V4(at.map_or(Ipv4Addr::UNSPECIFIED, |(_, address)| address)),
+        address: at.map_or(Ipv4Addr::UNSPECIFIED.into(), |(_, address)| address),
         dev: at.map_or_else(|| "-".into(), |(ifindex, _)| tables.link_name(ifindex)),
         lladdr: neighbour
             .and_then(|neighbour| neighbour.lladdr)
             .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
         neighbour: neighbour.map_or("none", |neighbour| neighbour_state(neighbour.state)).into(),
-        mtu: at.and_then(|(ifindex, _)| tables.links.get(&ifindex)).map_or(0, |link| link.mtu),
+        mtu: at.map_or(0, |(ifindex, address)| state.fib.mtu_of(ifindex, address)),
         routes: hop.routes,
         usable: hop.reason.is_none(),
         reason: hop.reason.clone(),
@@ -141,7 +141,7 @@ pub(super) fn hop_state(version: &NextHopVersion) -> &'static str {
     if version.flags & NextHopVersion::USABLE != 0 {
         return "usable";
     }
-    match Outcome::from_code(version.pass as u8) {
+    match Outcome::from_code(version.pass) {
         Some(Outcome::PassEgress) => "egress",
         Some(Outcome::PassRoute) => "unsupported",
         _ => "neighbour",

@@ -1,7 +1,7 @@
 //! Clones: made on first use, counted on, void when their route changes.
 
 use route_cache_common::{
-    Action, Clone4, Config, NextHopId, Outcome, Route, Tally, clones::Admission,
+    Action, ClonedRoute, Config, NextHopId, Outcome, Route, Tally, clones::Admission,
 };
 
 use super::{
@@ -10,11 +10,11 @@ use super::{
     frame::Frame,
     mirror::on_mirror,
 };
-use crate::fib::plan::Plan;
+use crate::fib::plan::{Plan, RoutePlan};
 
 /// The clones of a destination, over all CPUs.
-fn clones_of(bench: &Bench, destination: [u8; 4]) -> Vec<Clone4> {
-    let tables = bench.plane.clones.iter();
+fn clones_of(bench: &Bench, destination: [u8; 4]) -> Vec<ClonedRoute> {
+    let tables = bench.plane.clones.v4.iter();
     tables.filter_map(|table| table.get(destination).expect("readable")).collect()
 }
 
@@ -107,8 +107,9 @@ fn a_full_table_refuses_the_clone_and_forwards_the_packet() {
             "10.2.0.0/16".parse().expect("a prefix"),
             Route { generation: 1, ..Route::unpack(clones_of(bench, [10, 2, 0, 1])[0].route) },
         );
+        let routes = vec![(prefix, words.pack())];
         bench.write(&Plan {
-            routes: vec![(prefix, words.pack())],
+            v4: RoutePlan { routes, ..RoutePlan::default() },
             generations: vec![(slot, 1)],
             ..bench.plan()
         });
@@ -117,7 +118,7 @@ fn a_full_table_refuses_the_clone_and_forwards_the_packet() {
         assert_eq!(tallies(bench), [4, 1, 3]);
         // Room again.
         let table =
-            bench.plane.clones.iter().find(|t| t.get([10, 2, 0, 2]).is_ok_and(|c| c.is_some()));
+            bench.plane.clones.v4.iter().find(|t| t.get([10, 2, 0, 2]).is_ok_and(|c| c.is_some()));
         assert_eq!(table.expect("it was made").delete(&[[10, 2, 0, 2]]).expect("it goes"), 1);
         bench.forwards(&Frame::to([10, 2, 0, 9]), Outcome::ForwardedRoute);
         bench.forwards(&Frame::to([10, 2, 0, 9]), Outcome::ForwardedClone);
