@@ -157,6 +157,8 @@ fn s8_a_timeout_set_to_zero_takes_all_clones_at_once_and_another_brings_them_bac
         let ordered = Instant::now();
         wait_until("the clones to go", PATIENCE, || router.tables("live") == 0)
             .unwrap_or_else(|error| panic!("{error:#}; {}", router.story()));
+        // A walk would be due a second later.
+        assert!(ordered.elapsed() < Duration::from_millis(700), "{:?}", ordered.elapsed());
         eprintln!("latency: rtexpire 0: {live} clones gone within {:?}", ordered.elapsed());
         assert_eq!(router.expired("timeout"), gone + live, "{}", router.story());
         keeps_none(&router);
