@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -95,14 +96,20 @@ fn clock_jumps_seen_by_a_stopped_agent_expire_nothing_early() {
 #[test]
 fn clock_jumps_over_the_expiry_spare_a_clone_that_was_used_meanwhile() {
     let router = Router::with(Place::new("slept-over"), &["--rtexpire", "2s"]);
-    let other = router.other.address.to_string();
-    router.client.namespace.exec(&["ping", "-q", "-c", "1", "-W", "5", &other]).unwrap();
-    ping(&router);
+    // Always from the same CPU, or the later packet would make a clone of its own on another.
+    let ping = |address: Ipv4Addr| {
+        let (address, before) = (address.to_string(), Instant::now());
+        let argv = ["taskset", "-c", "0", "ping", "-q", "-c", "1", "-W", "5", &address];
+        router.client.namespace.exec(&argv).unwrap();
+        before
+    };
+    ping(router.other.address);
+    ping(router.server.address);
     let began = Instant::now();
     router.agent.signal(Signal::SIGSTOP).unwrap();
     thread::sleep(Duration::from_millis(2500));
     // The promise holds: it is still the program that forwards, and by the clone that nobody removed.
-    let last = ping(&router);
+    let last = ping(router.server.address);
     router.agent.signal(Signal::SIGCONT).unwrap();
     let is_idle = |router: &Router| router.clones_of(router.other.address).is_empty();
     wait_until("the idle clone to go", PATIENCE, || is_idle(&router)).unwrap();
