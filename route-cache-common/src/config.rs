@@ -29,6 +29,8 @@ impl Config {
     pub const CLONE_ON_FIRST: u64 = 4;
     /// No first packet makes a clone, whatever the budget.
     pub const CLONE_ON_SECOND: u64 = 8;
+    /// No packet makes a clone: `rtexpire` is 0. Looked at only when no clone was found.
+    pub const KEEP_NONE: u64 = 16;
 
     /// Position of an address in the filter: word and bit. If the bit is clear, the address is not the host's.
     #[must_use]

@@ -1,7 +1,8 @@
 //! Step: the host routes that this CPU cloned on first use.
 
 use route_cache_common::{
-    Address4, Clone4, NextHopId, Outcome, Route, Tally, next_hop::NextHopVersion, route::RouteWords,
+    Address4, Clone4, Config, NextHopId, Outcome, Route, Tally, next_hop::NextHopVersion,
+    route::RouteWords,
 };
 
 use crate::{
@@ -51,14 +52,17 @@ pub fn find(destination: Address4) -> Option<Result<Way, Outcome>> {
 /// Counts the packet on its clone, or clones the route it was found in.
 ///
 /// A table that is full, or a destination that is not admitted yet, costs the clone and nothing else: the packet is on
-/// its way.
+/// its way. Where none is to be kept, none is made, and none is counted as deferred.
 #[inline(always)]
 pub fn record(way: &Way, now: u64, bytes: u64) -> Outcome {
     if let Some(clone) = &way.clone {
         clone.touch(now, bytes);
         return Outcome::ForwardedClone;
     }
-    if !maps::config().is_some_and(|config| admission::admits(config, way.destination, now)) {
+    let Some(config) = maps::config().filter(|config| config.flags & Config::KEEP_NONE == 0) else {
+        return Outcome::ForwardedRoute;
+    };
+    if !admission::admits(config, way.destination, now) {
         maps::tally(Tally::CloneDeferred);
         return Outcome::ForwardedRoute;
     }
