@@ -52,7 +52,13 @@ pub fn find<F: Datapath>(key: FlowKey, config: &Config, now: u64) -> Memo {
         && Flow::stamp_at(now).wrapping_sub(flow.stamp) < BELIEVED
         && flow.packets() < Flow::PACKETS_MAX
         && next_hop::is_current(NextHopId(flow.id));
-    if is_believed { Memo::Known(flow) } else { Memo::Stale }
+    if is_believed {
+        Memo::Known(flow)
+    } else if config.flags & Config::NO_CLONES == 0 {
+        Memo::Stale
+    } else {
+        Memo::Unknown
+    }
 }
 
 /// Counts a packet of a flow.

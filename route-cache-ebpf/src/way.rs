@@ -70,11 +70,11 @@ pub fn find<F: Datapath>(
     admit::reverse_path::<F>(datagram.ip.source(), arrival.device, Port::unpack(port))?;
     let hash = || flow_hash::of(packet, &datagram, arrival.config);
     let destination = datagram.ip.destination();
-    if is_stale || clones::are_wanted(arrival.config, F::fold(destination), arrival.now) {
-        if let Some(found) = clones::find::<F>(destination, hash) {
-            *way = found;
-            return Ok(());
-        }
+    if (is_stale || clones::are_wanted(arrival.config, F::fold(destination), arrival.now))
+        && let Some(found) = clones::find::<F>(destination, hash)
+    {
+        *way = found;
+        return Ok(());
     }
     *way = route::find::<F>(destination, hash)?;
     Ok(())
