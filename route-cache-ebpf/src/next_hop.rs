@@ -17,7 +17,7 @@ pub fn take(id: NextHopId) -> Result<NextHopVersion, Outcome> {
         return Err(Outcome::PassRace);
     }
     if version.flags & NextHopVersion::USABLE == 0 {
-        return Err(Outcome::from_code(version.pass as u8).unwrap_or(Outcome::PassNeighbour));
+        return Err(Outcome::from_code(version.pass).unwrap_or(Outcome::PassNeighbour));
     }
     if version.flags & NextHopVersion::STALE != 0 {
         maps::mark_touched(id);
@@ -25,11 +25,26 @@ pub fn take(id: NextHopId) -> Result<NextHopVersion, Outcome> {
     Ok(version)
 }
 
+/// Whether the id is still its holder's. [`take`] has the last word.
+#[inline(always)]
+pub fn is_current(id: NextHopId) -> bool {
+    maps::next_hop(id).is_some_and(|hop| hop.id(hop.current()) == id.0)
+}
+
+/// The interface of the next hop with this id, usable or not; 0 if the id is no longer current.
+#[inline(always)]
+pub fn device(id: NextHopId) -> u32 {
+    match maps::next_hop(id) {
+        Some(hop) if is_current(id) => hop.device(hop.current()),
+        _ => 0,
+    }
+}
+
 /// See [`NextHop`] for the protocol between writer and reader.
 #[inline(always)]
 fn copy(hop: maps::NextHopRef) -> Result<NextHopVersion, Outcome> {
     let before = hop.current();
-    let version = hop.version((before & 1) as usize);
+    let version = hop.version(before);
     if hop.current() != before {
         return Err(Outcome::PassRace);
     }

@@ -71,7 +71,7 @@ pub(super) struct EventLoop {
     last_tick: Option<Instant>,
     /// Clones made, by CPU, as last told.
     created: Vec<u64>,
-    /// [`Config::CLONE_ON_SECOND`], or nothing.
+    /// [`Config::CLONE_ON_FIRST`] and its like, or nothing.
     pub(super) admission: u64,
     monitor: Monitor,
     /// For questions about single neighbours.
@@ -149,6 +149,7 @@ impl EventLoop {
             orders: given,
             pressure,
         };
+        event_loop.admission = event_loop.wanted_admission();
         event_loop.begin(tables)?;
         Ok((event_loop, shared))
     }

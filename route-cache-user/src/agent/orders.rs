@@ -1,6 +1,8 @@
 //! What the operator orders while the agent runs: settings, reload, drain. The event loop carries it out, so that it has
 //! one order with what the kernel says.
 
+use std::sync::Arc;
+
 use anyhow::{Result, anyhow};
 use route_cache_common::Config;
 use tokio::sync::{mpsc, oneshot};
@@ -11,7 +13,12 @@ use crate::{
     config::{self, Setting, Settings, Value},
     events::{Direction, Event},
     log,
-    sweep::{Sweeper, settings as timeouts},
+    sweep::{
+        Sweeper,
+        flush::{Choice, flush},
+        policy::Reason,
+        settings::{self as timeouts, Seconds},
+    },
 };
 
 /// An order.
@@ -148,10 +155,14 @@ impl EventLoop {
         }
     }
 
-    /// Whom the clone tables admit: as the operator set it, or as room allows. With a table more than half full, only
-    /// destinations that are seen twice get a clone; with all below three eighths, first packets have their budget back.
-    pub(super) fn steer_admission(&mut self) {
-        let admission = match self.shared.options().clone_on {
+    /// Whom the clone tables admit: nobody with `rtexpire` 0; else as the operator set it, or as room allows. With a table
+    /// more than half full, only destinations that are seen twice get a clone; with all below three eighths, first
+    /// packets have their budget back.
+    pub(super) fn wanted_admission(&self) -> u64 {
+        if self.shared.policy.read().rtexpire() == Seconds(0) {
+            return Config::NO_CLONES;
+        }
+        match self.shared.options().clone_on {
             CloneOn::FirstPacket => Config::CLONE_ON_FIRST,
             CloneOn::SecondPacket => Config::CLONE_ON_SECOND,
             CloneOn::Auto => match (self.shared.fill() * 8.0) as u32 {
@@ -159,16 +170,38 @@ impl EventLoop {
                 3 => self.admission & Config::CLONE_ON_SECOND,
                 0..=2 => 0,
             },
-        };
+        }
+    }
+
+    /// Tells the program whom to admit, if that changes.
+    pub(super) fn steer_admission(&mut self) {
+        const ALL: u64 = Config::CLONE_ON_FIRST | Config::CLONE_ON_SECOND | Config::NO_CLONES;
+        let admission = self.wanted_admission();
         if admission == self.admission {
             return;
         }
         self.admission = admission;
-        let both = Config::CLONE_ON_FIRST | Config::CLONE_ON_SECOND;
-        self.config.flags = self.config.flags & !both | admission;
+        self.config.flags = self.config.flags & !ALL | admission;
         if let Err(error) = self.writer.write_config(&self.config) {
             tracing::warn!("cannot change whom the clone tables admit: {error:#}");
         }
+        if admission == Config::NO_CLONES {
+            self.keep_none();
+        }
+    }
+
+    /// No more clones are made: those there are go at once. One that a packet was just making goes at the next walk.
+    fn keep_none(&self) {
+        let shared = Arc::clone(&self.shared);
+        // Off the event loop: nobody waits for it, and the promise must not.
+        let _unawaited = tokio::task::spawn_blocking(move || {
+            match flush(&shared, &Choice::default(), Reason::Timeout) {
+                Ok(removed) => tracing::info!("rtexpire is 0: {removed} clones removed"),
+                Err(error) => tracing::warn!(
+                    "rtexpire is 0, but not all clones could be removed at once; the next walk tries again: {error}"
+                ),
+            }
+        });
     }
 }
 

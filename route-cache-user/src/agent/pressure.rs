@@ -59,6 +59,7 @@ async fn wait(trigger: File, woken: Arc<Notify>) {
         return;
     };
     while let Ok(mut ready) = trigger.ready(Interest::PRIORITY).await {
+        tracing::debug!("the kernel says that tasks wait for memory");
         woken.notify_one();
         ready.clear_ready();
     }

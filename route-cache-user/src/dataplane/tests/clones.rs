@@ -162,6 +162,37 @@ fn the_agent_decides_whether_first_packets_make_clones() {
 }
 
 #[test]
+fn s8_where_none_is_to_be_kept_packets_are_forwarded_and_make_no_clone() {
+    on_bench(SMALL, |bench| {
+        bench.add_default_route();
+        let all =
+            [Tally::CloneCreated, Tally::CloneReplaced, Tally::CloneRefused, Tally::CloneDeferred];
+        let tallies = |bench: &Bench| all.map(|which| tally(bench, which));
+        let before = tallies(bench);
+        // Whatever else is said of first and second packets.
+        for more in [0, Config::CLONE_ON_FIRST, Config::CLONE_ON_SECOND] {
+            bench.configure(|config| {
+                let others = Config::CLONE_ON_FIRST | Config::CLONE_ON_SECOND;
+                config.flags = config.flags & !others | Config::NO_CLONES | more;
+            });
+            for _ in 0..3 {
+                bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedRoute);
+            }
+        }
+        assert_eq!(clones_of(bench, [10, 2, 0, 1]), []);
+        assert_eq!(tallies(bench), before);
+        bench.configure(|config| {
+            config.flags = config.flags & !Config::NO_CLONES | Config::CLONE_ON_FIRST;
+        });
+        bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedRoute);
+        bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedClone);
+        // What there is goes on being used: it is the agent's to remove.
+        bench.configure(|config| config.flags |= Config::NO_CLONES);
+        bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedClone);
+    });
+}
+
+#[test]
 fn row_30_a_changed_route_voids_its_clones_and_nobody_elses() {
     on_mirror(|mirror| {
         mirror.route("10.2.0.0/16", Some([10, 0, 2, 2]));
