@@ -159,9 +159,13 @@ mod tests {
     fn a_flood_goes_to_unicast_addresses_only() {
         for random in [0, u32::MAX, 10 << 24, 145 << 24, 0x0a00_0000] {
             let first = anywhere(random) >> 24;
-            assert!((1..=223).contains(&first) && first != 10 && first != 127, "{random:#x}: {first}");
+            assert!(
+                (1..=223).contains(&first) && first != 10 && first != 127,
+                "{random:#x}: {first}"
+            );
         }
-        let all: std::collections::BTreeSet<_> = (0..256).map(|b| anywhere(b << 24) >> 24).collect();
+        let all: std::collections::BTreeSet<_> =
+            (0..256).map(|b| anywhere(b << 24) >> 24).collect();
         assert!(!all.contains(&10) && !all.contains(&127) && all.len() > 200, "{all:?}");
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum Program {
 pub(crate) enum Way {
     /// A program of the bench redirects them; neither the kernel forwards any nor does the agent see any.
     Redirected,
-    /// The agent's program forwards them all, by one of these outcomes; more than the half by the first.
+    /// The agent's program forwards them all, by one of these outcomes.
     Agent(&'static [&'static str]),
     /// The kernel forwards them.
     Kernel,
@@ -45,7 +45,7 @@ pub(crate) struct Contender {
     /// When the destinations are those of a list that it has met before.
     #[serde(skip)]
     pub(crate) way: Way,
-    /// When they are random.
+    /// When they are random, or new.
     #[serde(skip)]
     pub(crate) way_in_flood: Way,
 }

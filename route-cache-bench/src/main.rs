@@ -4,6 +4,7 @@
 //! contender, a redirect and a veth pair into a sink, all on one CPU; contenders take turns, and ratios are of what was
 //! measured in the same round.
 
+mod bounds;
 mod contender;
 mod frame;
 mod machine;
@@ -15,6 +16,7 @@ mod routes;
 mod scenario;
 mod statistics;
 mod sys;
+mod targets;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -54,6 +56,9 @@ struct Arguments {
     /// Seed of destinations and made routes.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Fail if a packet costs more, in relation to the floor, than this file allows.
+    #[arg(long, value_name = "PATH")]
+    check: Option<PathBuf>,
     /// Write the results as JSON to this file.
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
@@ -90,6 +95,9 @@ fn perform(arguments: &Arguments) -> Result<ExitCode> {
             .with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("bench: wrote {}", path.display());
     }
+    if let Some(file) = &arguments.check {
+        println!("{}", bounds::check(file, &report.results)?);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,7 +115,8 @@ fn measure_group(
         let (agent, object) = (&arguments.agent, &arguments.object);
         Router::new(&Plan { label, agent, object, routes: &routes, cached })
     };
-    let mut routers = Routers { cached: build("cached", true)?, uncached: build("uncached", false)? };
+    let mut routers =
+        Routers { cached: build("cached", true)?, uncached: build("uncached", false)? };
     for scenario in group {
         eprintln!("bench: {}", scenario.title());
         let (all, order) = scenario.lists(&routes, effort.seed);

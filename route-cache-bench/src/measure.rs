@@ -111,7 +111,12 @@ pub(crate) fn scenario(
             index,
             contender,
             packets: (packets as u32).max(BATCH * 16) / BATCH * BATCH,
-            measured: Measured { contender: name, ns: Vec::new(), mpps: Vec::new(), hit_rate: None },
+            measured: Measured {
+                contender: name,
+                ns: Vec::new(),
+                mpps: Vec::new(),
+                hit_rate: None,
+            },
             hits: 0,
             from_list: 0,
         });
@@ -125,7 +130,11 @@ pub(crate) fn scenario(
             let moved = difference(&before, &router.counts()?);
             let sent = u64::from(entrant.packets) * scenario.cpus as u64;
             check(&entrant.contender, scenario, sent, &moved).with_context(|| {
-                format!("{} in \"{}\" did not do what it is named for", entrant.contender.name, scenario.title())
+                format!(
+                    "{} in \"{}\" did not do what it is named for",
+                    entrant.contender.name,
+                    scenario.title()
+                )
             })?;
             entrant.hits += moved.outcomes.get("forwarded_clone").copied().unwrap_or_default();
             entrant.from_list += moved.from_list;
@@ -147,12 +156,13 @@ fn warm_up(routers: &mut Routers, scenario: &Scenario, all: &[u32], effort: Effo
     let Some(index) = contender::ALL.iter().position(|c| c.name == "cache") else {
         bail!("there is no contender named \"cache\"");
     };
-    if scenario.flood == FLOOD_OF || !scenario.has("cache") {
+    if scenario.flood == FLOOD_OF || !scenario.warm || !scenario.has("cache") {
         return Ok(());
     }
     let router = &mut routers.cached;
     router.set_list(all, effort.seed)?;
-    let traffic = Traffic { contender: index as u32, listed: all.len() as u32, ..Traffic::default() };
+    let traffic =
+        Traffic { contender: index as u32, listed: all.len() as u32, ..Traffic::default() };
     router.set_traffic(Traffic { repeat_shift: 1, ..traffic })?;
     run(router, 2 * all.len() as u32, scenario.cpus).map(drop)
 }
@@ -224,7 +234,10 @@ fn check(contender: &Contender, scenario: &Scenario, sent: u64, moved: &Counts) 
     let nearly_none = |count: u64| count as f64 <= sent as f64 * ASTRAY;
     ensure!(nearly_all(moved.arrived), "of {sent} frames {} arrived", moved.arrived);
     let by_agent: u64 = moved.outcomes.values().sum();
-    let way = if scenario.flood > 0 { contender.way_in_flood } else { contender.way };
+    let way = match (scenario.warm, scenario.flood) {
+        (true, 0) => contender.way,
+        _ => contender.way_in_flood,
+    };
     if way != Way::Kernel {
         ensure!(nearly_none(moved.by_kernel), "the kernel forwarded {} of {sent}", moved.by_kernel);
     }
@@ -233,14 +246,16 @@ fn check(contender: &Contender, scenario: &Scenario, sent: u64, moved: &Counts) 
             let named: u64 = names.iter().filter_map(|name| moved.outcomes.get(*name)).sum();
             let outcomes = &moved.outcomes;
             ensure!(nearly_all(named), "of {sent} packets the agent counted {outcomes:?}");
-            let first = names.first().and_then(|name| outcomes.get(*name)).copied();
-            ensure!(first.unwrap_or_default() * 2 > sent, "of {sent} the agent counted {outcomes:?}");
         }
         Way::Redirected => {
             ensure!(nearly_none(by_agent), "the agent saw {by_agent} of {sent}");
         }
         Way::Kernel => {
-            ensure!(nearly_all(moved.by_kernel), "the kernel forwarded {} of {sent}", moved.by_kernel);
+            ensure!(
+                nearly_all(moved.by_kernel),
+                "the kernel forwarded {} of {sent}",
+                moved.by_kernel
+            );
             ensure!(nearly_none(by_agent), "the agent saw {by_agent} of {sent}");
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     measure::{Effort, Measured},
     scenario::Scenario,
     statistics::{median, minimum, ratio, spread},
+    targets::{self, Judged},
 };
 
 /// Everything that was measured.
@@ -21,7 +22,8 @@ pub(crate) struct Report {
     effort: Effort,
     contenders: Vec<Contender>,
     absent: Vec<(&'static str, String)>,
-    results: Vec<Results>,
+    targets: Vec<Judged>,
+    pub(crate) results: Vec<Results>,
 }
 
 /// Of one scenario.
@@ -41,6 +43,7 @@ impl Report {
             effort,
             contenders: contender::ALL.to_vec(),
             absent: contender::absent(),
+            targets: Vec::new(),
             results: Vec::new(),
         })
     }
@@ -50,12 +53,13 @@ impl Report {
         let results = Results { scenario, measured };
         let text = results.table();
         self.results.push(results);
+        self.targets = targets::judge(&self.results);
         text
     }
 
     /// What is to be said at the end.
     pub(crate) fn summary(&self) -> String {
-        let mut text = String::new();
+        let mut text = self.targets();
         for (name, why) in &self.absent {
             // Writing to a string does not fail.
             let _ = writeln!(text, "not measured: {name}: {why}");
@@ -76,6 +80,20 @@ impl Report {
         text
     }
 
+    fn targets(&self) -> String {
+        if self.targets.is_empty() {
+            return String::new();
+        }
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_header(["", "", "measured", "must", "aim", ""]);
+        for judged in &self.targets {
+            let Judged { id, what, measured, must, aim, mark } = judged;
+            let (measured, mark) = (format!("{measured:.2}"), mark.to_string());
+            table.add_row([*id, *what, &measured, must.as_str(), aim.as_str(), &mark]);
+        }
+        format!("{table}\n")
+    }
+
     /// As JSON.
     pub(crate) fn json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
@@ -91,10 +109,17 @@ impl Results {
     fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header([
-            self.scenario.name, "ns, median", "minimum", "spread", "Mpps", "to the floor", "hits",
+            self.scenario.name,
+            "ns, median",
+            "minimum",
+            "spread",
+            "Mpps",
+            "to the floor",
+            "hits",
         ]);
         for measured in &self.measured {
-            let to_floor = self.of("floor").map_or(f64::NAN, |floor| ratio(&measured.ns, &floor.ns));
+            let to_floor =
+                self.of("floor").map_or(f64::NAN, |floor| ratio(&measured.ns, &floor.ns));
             table.add_row([
                 measured.contender.to_owned(),
                 format!("{:.0}", median(&measured.ns)),

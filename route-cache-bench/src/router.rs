@@ -154,7 +154,8 @@ impl Router {
         }
         let mut map: PerCpuArray<_, Position> = map(&mut self.ebpf, "POSITION")?.try_into()?;
         let cpus = machine::possible_cpus()?;
-        let position = |cpu| Position { random: (seed + cpu as u64) << 1 | 1, ..Position::default() };
+        let position =
+            |cpu| Position { random: (seed + cpu as u64) << 1 | 1, ..Position::default() };
         Ok(map.set(0, PerCpuValues::try_from((0..cpus).map(position).collect::<Vec<_>>())?, 0)?)
     }
 
@@ -255,8 +256,8 @@ impl Drop for Removed {
 }
 
 fn load(plan: &Plan<'_>) -> Result<Ebpf> {
-    let bytes = fs::read(plan.object)
-        .with_context(|| format!("cannot read {}", plan.object.display()))?;
+    let bytes =
+        fs::read(plan.object).with_context(|| format!("cannot read {}", plan.object.display()))?;
     let room = room(plan);
     let mut ebpf = EbpfLoader::new()
         .map_max_entries("BENCH_ROUTES", room as u32)

@@ -170,6 +170,9 @@ mod tests {
         let route = parse("192.0.2.0/24 64500").unwrap();
         assert_eq!((route.network, route.len), (0xc000_0200, 24));
         assert_eq!(parse("10.0.0.0/8 1"), None);
-        assert_eq!(batch(&[route], |_| [10, 2, 0, 9].into()), "route add 192.0.2.0/24 via 10.2.0.9\n");
+        assert_eq!(
+            batch(&[route], |_| [10, 2, 0, 9].into()),
+            "route add 192.0.2.0/24 via 10.2.0.9\n"
+        );
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Scenario {
     pub(crate) flood: u32,
     /// CPUs that forward at the same time.
     pub(crate) cpus: usize,
+    /// Whether every destination has a clone before the first round.
+    pub(crate) warm: bool,
     /// Names of the contenders; none means all.
     pub(crate) only: &'static [&'static str],
 }
@@ -46,23 +48,37 @@ const UNIFORM: Scenario = Scenario {
     distribution: Distribution::Uniform,
     flood: 0,
     cpus: 1,
+    warm: true,
     only: &[],
 };
 
+/// 10 K destinations, as traffic is when it is not a benchmark's.
+const ZIPF_10K: Scenario =
+    Scenario { destinations: 10_000, distribution: Distribution::Zipf(1.0), ..UNIFORM };
+
+const ZIPF_64K: Scenario = Scenario { destinations: 65_536, ..UNIFORM };
+
+/// Nine packets in ten.
+const MOST: u32 = 230;
+
 /// Everything, with the routes in the order in which routers are built.
+#[rustfmt::skip]
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "one/1k", routes: RouteSet::One, ..UNIFORM },
     Scenario { name: "1k/1k", routes: RouteSet::Made(1000), ..UNIFORM },
     Scenario { name: "100k/1k", routes: RouteSet::Made(100_000), ..UNIFORM },
     Scenario { name: "100k/64k", routes: RouteSet::Made(100_000), destinations: 65_536, ..UNIFORM },
     Scenario { name: "full/1k", ..UNIFORM },
+    Scenario { name: "full/1k/2cpu", cpus: 2, only: &["floor", "cache", "fib_full"], ..UNIFORM },
     Scenario { name: "full/10k", destinations: 10_000, ..UNIFORM },
     Scenario { name: "full/64k", destinations: 65_536, ..UNIFORM },
-    Scenario { name: "full/zipf0.8", destinations: 65_536, distribution: Distribution::Zipf(0.8), ..UNIFORM },
-    Scenario { name: "full/zipf1.0", destinations: 65_536, distribution: Distribution::Zipf(1.0), ..UNIFORM },
-    Scenario { name: "full/zipf1.2", destinations: 65_536, distribution: Distribution::Zipf(1.2), ..UNIFORM },
-    Scenario { name: "full/1k/2cpu", cpus: 2, only: &["floor", "cache", "fib_full"], ..UNIFORM },
-    Scenario { name: "full/mixed", destinations: 10_000, distribution: Distribution::Zipf(1.0), flood: 230, ..UNIFORM },
+    Scenario { name: "full/zipf0.8", distribution: Distribution::Zipf(0.8), ..ZIPF_64K },
+    Scenario { name: "full/zipf1.0", distribution: Distribution::Zipf(1.0), ..ZIPF_64K },
+    Scenario { name: "full/zipf1.2", distribution: Distribution::Zipf(1.2), ..ZIPF_64K },
+    Scenario { name: "full/zipf10k", ..ZIPF_10K },
+    Scenario { name: "full/mixed", flood: MOST, ..ZIPF_10K },
+    Scenario { name: "full/cold", warm: false, only: &["floor", "cache"], ..ZIPF_10K },
+    Scenario { name: "full/mixed-cold", warm: false, flood: MOST, only: &["floor", "cache"], ..ZIPF_10K },
     Scenario { name: "full/flood", flood: 256, ..UNIFORM },
 ];
 
@@ -86,6 +102,9 @@ impl Scenario {
             256 => format!("{}, random destinations", self.routes.name()),
             n => format!("{title} inside a flood of {:.0} %", f64::from(n) / 2.56),
         };
+        if !self.warm {
+            title += ", none of them cloned before";
+        }
         if self.cpus > 1 { format!("{title}, {} CPUs", self.cpus) } else { title }
     }
 
@@ -96,7 +115,9 @@ impl Scenario {
 
     /// All destinations, and the order in which packets go to them.
     pub(crate) fn lists(&self, routes: &[Route], seed: u64) -> (Vec<u32>, Vec<u32>) {
-        let mut random = Random::new(seed);
+        // Those that are to be cold must be nobody else's.
+        let own = if self.warm { 0 } else { 1 + u64::from(self.flood) };
+        let mut random = Random::new(seed ^ own << 32);
         let all = routes::destinations(routes, self.destinations, &mut random);
         let order = match self.distribution {
             Distribution::Uniform => all.clone(),
