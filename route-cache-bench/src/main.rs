@@ -6,9 +6,11 @@
 
 mod bounds;
 mod contender;
+mod docs;
 mod frame;
 mod machine;
 mod measure;
+mod plot;
 mod random;
 mod report;
 mod router;
@@ -56,6 +58,9 @@ struct Arguments {
     /// Seed of destinations and made routes.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Write the results into the files of this directory: performance.md, and those of bench/.
+    #[arg(long, value_name = "DIRECTORY")]
+    write_docs: Option<PathBuf>,
     /// Fail if a packet costs more, in relation to the floor, than this file allows.
     #[arg(long, value_name = "PATH")]
     check: Option<PathBuf>,
@@ -94,6 +99,9 @@ fn perform(arguments: &Arguments) -> Result<ExitCode> {
         std::fs::write(path, report.json()?)
             .with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("bench: wrote {}", path.display());
+    }
+    if let Some(directory) = &arguments.write_docs {
+        docs::write(directory, &report)?;
     }
     if let Some(file) = &arguments.check {
         println!("{}", bounds::check(file, &report.results)?);

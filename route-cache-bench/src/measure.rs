@@ -104,13 +104,12 @@ pub(crate) fn scenario(
         let router = routers.of(&contender);
         router.set_traffic(traffic(index))?;
         // Twice: the first run finds cold caches.
-        run(router, TRIAL, scenario.cpus)?;
-        let packets = effort.slot_ms as f64 * 1e6 / mean(&run(router, TRIAL, scenario.cpus)?);
+        let packets = packets(router, scenario, effort)?;
         let name = contender.name;
         entrants.push(Entrant {
             index,
             contender,
-            packets: (packets as u32).max(BATCH * 16) / BATCH * BATCH,
+            packets,
             measured: Measured {
                 contender: name,
                 ns: Vec::new(),
@@ -149,6 +148,19 @@ pub(crate) fn scenario(
         Measured { hit_rate, ..entrant.measured }
     };
     Ok(entrants.into_iter().map(finish).collect())
+}
+
+/// How many packets a contender gets in a round, on each CPU.
+fn packets(router: &mut Router, scenario: &Scenario, effort: Effort) -> Result<u32> {
+    if !scenario.warm {
+        // How often a cold cache is hit depends on how much has gone through: as much from the list in every scenario.
+        return Ok(TRIAL / (FLOOD_OF - scenario.flood) * FLOOD_OF);
+    }
+    // Twice: the first run finds cold caches.
+    run(router, TRIAL, scenario.cpus)?;
+    let ns = mean(&run(router, TRIAL, scenario.cpus)?);
+    let packets = (effort.slot_ms as f64 * 1e6 / ns) as u32;
+    Ok(packets.max(BATCH * 16) / BATCH * BATCH)
 }
 
 /// Sends two packets in a row to each destination, on each CPU: the second one makes a clone, however many are new.

@@ -18,11 +18,11 @@ use crate::{
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    machine: Machine,
-    effort: Effort,
+    pub(crate) machine: Machine,
+    pub(crate) effort: Effort,
     contenders: Vec<Contender>,
-    absent: Vec<(&'static str, String)>,
-    targets: Vec<Judged>,
+    pub(crate) absent: Vec<(&'static str, String)>,
+    pub(crate) targets: Vec<Judged>,
     pub(crate) results: Vec<Results>,
 }
 
