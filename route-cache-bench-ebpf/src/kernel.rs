@@ -52,8 +52,9 @@ pub fn listed(entry: u32) -> u32 {
     page.map_or(0, |page| unsafe { *page.cast::<u32>().add(entry as usize % PAGE) })
 }
 
-/// The headers of this run's frame.
+/// The headers of this run's frame. To be asked for anew rather than kept beside another.
 #[inline(always)]
+#[expect(clippy::mut_from_ref, reason = "the context stands for the frame, it does not hold it")]
 pub fn frame(ctx: &XdpContext) -> Option<&mut Frame> {
     let start = ctx.data();
     if start + size_of::<Frame>() > ctx.data_end() {

@@ -1,10 +1,6 @@
 //! The results in the documentation.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context, Result};
 
@@ -31,19 +27,19 @@ pub(crate) fn write(directory: &Path, report: &Report) -> Result<()> {
         fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
     let text = with_results(&text, &section(report))
         .with_context(|| format!("{} has no \"{BEGIN}\" and \"{END}\"", page.display()))?;
-    put(page, &text)?;
+    put(&page, &text)?;
     let bench = directory.join("bench");
-    put(bench.join("bench.json"), &report.json()?)?;
+    put(&bench.join("bench.json"), &report.json()?)?;
     for (file, title, scenarios) in PLOTS {
         if let Some(svg) = plot::bars(title, scenarios, &report.results) {
-            put(bench.join(file), &svg)?;
+            put(&bench.join(file), &svg)?;
         }
     }
     Ok(())
 }
 
-fn put(path: PathBuf, text: &str) -> Result<()> {
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+fn put(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     eprintln!("bench: wrote {}", path.display());
     Ok(())
 }
