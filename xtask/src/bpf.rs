@@ -29,7 +29,7 @@ pub(crate) fn handed_in() -> Option<PathBuf> {
 /// The object that was handed in, or a fresh one.
 pub(crate) fn object(warnings: Warnings) -> Result<PathBuf> {
     let Some(path) = handed_in() else {
-        return build(warnings);
+        return build("route-cache-ebpf", "route-cache.o", warnings);
     };
     // Cargo starts builds in the crate's directory, not in the one that the developer is in.
     let path = path
@@ -39,7 +39,12 @@ pub(crate) fn object(warnings: Warnings) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn build(warnings: Warnings) -> Result<PathBuf> {
+/// The object with the programs that the product is measured with.
+pub(crate) fn bench_object() -> Result<PathBuf> {
+    build("route-cache-bench-ebpf", "route-cache-bench.o", Warnings::Shown)
+}
+
+fn build(package: &str, file: &str, warnings: Warnings) -> Result<PathBuf> {
     let toolchain = setup::toolchain()?;
     let directory = workspace::target().join("bpf");
     let flags = [
@@ -49,7 +54,7 @@ fn build(warnings: Warnings) -> Result<PathBuf> {
     ];
     let mut cargo = toolchain.compiler.cargo_build();
     cargo
-        .args(["--quiet", "--package", "route-cache-ebpf", "--target-dir"])
+        .args(["--quiet", "--package", package, "--target-dir"])
         .arg(&directory)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("LD_LIBRARY_PATH", &toolchain.linker.library_path)
@@ -64,8 +69,8 @@ fn build(warnings: Warnings) -> Result<PathBuf> {
     }
     run(&mut cargo).context("cannot build the BPF object")?;
 
-    let built = directory.join(setup::TARGET).join("release/route-cache-ebpf");
-    let object = directory.join("route-cache.o");
+    let built = directory.join(setup::TARGET).join("release").join(package);
+    let object = directory.join(file);
     copy_if_different(&built, &object)?;
     Ok(object)
 }

@@ -1,6 +1,7 @@
-//! What cargo cannot do: the BPF toolchain, the BPF object, running as root, all rings of tests.
+//! What cargo cannot do: the BPF toolchain, the BPF object, running as root, all rings of tests, measuring.
 
 mod agent;
+mod bench;
 mod bpf;
 mod invoke;
 mod lints;
@@ -33,6 +34,8 @@ enum Task {
     Run(run::Arguments),
     /// Formatting, lints and every ring of tests, as root where needed.
     Test(test::Arguments),
+    /// Measure the agent beside its floor and its peers, as root, in namespaces of its own.
+    Bench(bench::Arguments),
     /// The lab alone, as root, with an agent that is built.
     #[command(hide = true)]
     Lab(run::LabTask),
@@ -58,6 +61,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Run(arguments) => run::run(arguments),
         Task::Test(arguments) => test::test(&arguments),
+        Task::Bench(arguments) => bench::bench(&arguments),
         Task::Lab(lab) => run::lab(&lab),
     }
 }

@@ -1,5 +1,7 @@
 //! The commands that the lab and the tests call.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 use super::{apt, say};
@@ -19,6 +21,28 @@ pub(super) const TESTS: [Needed; 4] = [
     ("tcpdump", "tcpdump"),
     ("promtool", "prometheus"),
 ];
+
+/// A real full table, and what reads it: packages that bring files, and no commands.
+const FULL_TABLE: [(&str, &str); 2] = [
+    ("/var/lib/location/database.db", "libloc-database"),
+    ("/usr/lib/python3/dist-packages/location/__init__.py", "python3-location"),
+];
+
+/// Makes sure that there is a full table.
+pub(super) fn full_table() -> Result<()> {
+    let is_missing = |&&(file, _): &&(&str, &'static str)| !Path::new(file).exists();
+    let packages: Vec<&str> = FULL_TABLE.iter().filter(is_missing).map(|&(_, p)| p).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if !apt::available() {
+        bail!(
+            "the full table is measured with Debian's libloc-database\ntype this: {}\nor measure without: cargo xtask bench --quick",
+            apt::command_line(&packages)
+        );
+    }
+    apt::install(&packages)
+}
 
 /// Makes sure that all of them are there.
 pub(super) fn ready(needed: &[Needed]) -> Result<()> {

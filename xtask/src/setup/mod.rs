@@ -47,6 +47,12 @@ pub(crate) fn tests() -> Result<()> {
     commands::ready(&[commands::LAB.as_slice(), &commands::TESTS].concat())
 }
 
+/// What the bench needs; a real full table, if one is to be measured.
+pub(crate) fn bench(full_table: bool) -> Result<()> {
+    commands::ready(&commands::LAB)?;
+    if full_table { commands::full_table() } else { Ok(()) }
+}
+
 /// Tells the developer on stderr.
 fn say(line: &str) {
     eprintln!("setup: {line}");

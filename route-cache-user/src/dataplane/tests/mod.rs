@@ -21,6 +21,7 @@ mod mutate;
 mod world;
 
 mod addresses;
+mod budget;
 mod checksums;
 mod clones;
 mod flood;

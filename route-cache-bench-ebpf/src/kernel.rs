@@ -1,0 +1,130 @@
+//! The maps and the helpers.
+
+#![allow(unsafe_code)]
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{BPF_F_NO_PREALLOC, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, xdp_action::XDP_PASS},
+    btf_maps::{Array, DevMap, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
+    helpers,
+    macros::btf_map,
+    programs::XdpContext,
+};
+use route_cache_bench_ebpf::{CONTENDERS, HOPS, Hop, PAGE, PAGES, Position, Traffic};
+
+use crate::frame::Frame;
+
+#[btf_map]
+static TRAFFIC: Array<Traffic, 1> = Array::new();
+#[btf_map]
+static LIST: Array<[u32; PAGE], PAGES> = Array::new();
+#[btf_map]
+static POSITION: PerCpuArray<Position, 1> = PerCpuArray::new();
+#[btf_map]
+static PROGRAMS: ProgramArray<CONTENDERS> = ProgramArray::new();
+#[btf_map]
+static BENCH_HOPS: Array<Hop, HOPS> = Array::new();
+#[btf_map]
+static BENCH_ROUTES: LpmTrie<u32, u32, 1, { BPF_F_NO_PREALLOC as usize }> = LpmTrie::new();
+#[btf_map]
+static BENCH_EGRESS: DevMap<65_536> = DevMap::new();
+#[btf_map]
+static ARRIVED: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// What is to be made.
+#[inline(always)]
+pub fn traffic() -> Option<&'static Traffic> {
+    TRAFFIC.get(0)
+}
+
+/// Where this CPU's generator is.
+#[inline(always)]
+pub fn position() -> Option<&'static mut Position> {
+    // SAFETY: a checked element pointer of this CPU's own copy; nothing else runs here until this run ends.
+    POSITION.get_ptr_mut(0).map(|position| unsafe { &mut *position })
+}
+
+/// A destination of the list, in network byte order.
+#[inline(always)]
+pub fn listed(entry: u32) -> u32 {
+    let page = LIST.get_ptr(entry / PAGE as u32);
+    // SAFETY: a checked element pointer; the index is within the page.
+    page.map_or(0, |page| unsafe { *page.cast::<u32>().add(entry as usize % PAGE) })
+}
+
+/// The headers of this run's frame. To be asked for anew rather than kept beside another.
+#[inline(always)]
+#[expect(clippy::mut_from_ref, reason = "the context stands for the frame, it does not hold it")]
+pub fn frame(ctx: &XdpContext) -> Option<&mut Frame> {
+    let start = ctx.data();
+    if start + size_of::<Frame>() > ctx.data_end() {
+        return None;
+    }
+    // SAFETY: within the frame, which is this run's alone; plain words at an even address.
+    Some(unsafe { &mut *(start as *mut Frame) })
+}
+
+/// Lets another program go on with the frame; returns only if there is none.
+#[inline(always)]
+pub fn hand_over(ctx: &XdpContext, contender: u32) {
+    // SAFETY: nothing here waits to be dropped.
+    unsafe { PROGRAMS.tail_call(ctx, contender) }
+}
+
+/// A next hop.
+#[inline(always)]
+pub fn hop(index: u32) -> Option<&'static Hop> {
+    BENCH_HOPS.get(index)
+}
+
+/// The next hop of the longest prefix that covers a destination.
+#[inline(always)]
+pub fn route(destination: u32) -> Option<u32> {
+    BENCH_ROUTES.get(&Key { prefix_len: 32, data: destination }).copied()
+}
+
+/// Asks for a redirect.
+#[inline(always)]
+pub fn redirect(ifindex: u32) -> bool {
+    BENCH_EGRESS.redirect(ifindex, u64::from(XDP_PASS)).is_ok()
+}
+
+/// The next hop that the kernel's tables have for the frame.
+#[inline(always)]
+pub fn fib_lookup(ctx: &XdpContext, flags: u32) -> Option<Hop> {
+    let frame = frame(ctx)?;
+    // SAFETY: plain integers, for which zero is valid.
+    let mut params: bpf_fib_lookup = unsafe { core::mem::zeroed() };
+    params.family = 2; // AF_INET
+    params.l4_protocol = 17;
+    params.__bindgen_anon_1.tot_len = frame.total_len();
+    params.__bindgen_anon_3.ipv4_src = frame.source();
+    params.__bindgen_anon_4.ipv4_dst = frame.destination();
+    params.ifindex = ctx.ingress_ifindex() as u32;
+    let size = size_of::<bpf_fib_lookup>() as i32;
+    // SAFETY: the helper checks its arguments; the struct is a local of the size given.
+    let found = unsafe { helpers::bpf_fib_lookup(ctx.as_ptr(), &raw mut params, size, flags) };
+    if found != i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
+        return None;
+    }
+    let [to, from] = [params.dmac, params.smac];
+    let word = |high, low| u16::from_ne_bytes([high, low]);
+    let addresses = [
+        word(to[0], to[1]),
+        word(to[2], to[3]),
+        word(to[4], to[5]),
+        word(from[0], from[1]),
+        word(from[2], from[3]),
+        word(from[4], from[5]),
+    ];
+    Some(Hop { addresses, ifindex: params.ifindex })
+}
+
+/// Counts one frame that arrived.
+#[inline(always)]
+pub fn count_arrival() {
+    if let Some(count) = ARRIVED.get_ptr_mut(0) {
+        // SAFETY: a checked element pointer of this CPU's own copy.
+        unsafe { *count += 1 }
+    }
+}
