@@ -8,6 +8,7 @@ mod case;
 mod cases;
 mod compare;
 mod counts;
+mod ipv6;
 mod need;
 mod pinned;
 mod place;

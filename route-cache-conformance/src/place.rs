@@ -32,6 +32,13 @@ impl Place {
         for station in Station::ALL {
             place.settle(place.host(station))?;
         }
+        // Others on the client's link: the kernel limits some answers by their destination.
+        for host in 100..120 {
+            let mac = readable(place.lab.client.mac);
+            place.command(&format!(
+                "ip neigh replace 10.0.1.{host} lladdr {mac} dev left nud permanent"
+            ))?;
+        }
         for route in
             ["route add 10.9.0.0/16 via 10.0.2.2", "route add 2001:db8:9::/48 via fd00:0:0:2::2"]
         {
@@ -96,7 +103,7 @@ impl Place {
             ("net/ipv4/icmp_ratemask", "0"),
             ("net/ipv6/icmp/ratelimit", "0"),
             ("net/ipv6/conf/all/disable_ipv6", "0"),
-            ("net/ipv6/conf/default/disable_ipv6", "0"),
+            ("net/ipv6/conf/default/disable_ipv6", "1"),
             ("net/ipv6/conf/all/accept_dad", "0"),
             ("net/ipv6/conf/default/accept_dad", "0"),
             ("net/ipv6/conf/all/keep_addr_on_down", "1"),

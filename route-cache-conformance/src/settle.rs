@@ -53,6 +53,12 @@ pub fn can_redirect(agent: &Agent) -> Result<bool> {
     Ok(!rows.iter().all(features_unknown))
 }
 
+/// Waits until the agent accelerates.
+pub fn accelerates(agent: &Agent) -> Result<()> {
+    let does = || agent.status().is_ok_and(|status| status["accelerating"] == true);
+    wait_until("the agent to accelerate", PATIENCE, does)
+}
+
 /// Sends frames until the kernel forwards one: the promise of a stopped agent has run out.
 pub fn kernel_forwards(place: &Place) -> Result<()> {
     let sender = place.socket(Station::Client)?;

@@ -123,13 +123,17 @@ pub const CASES: &[Case] = &[
         kernel: &[answer(3, 4)],
         ..passed("10", "a route's MTU that is not locked", || sent(sized(1201)), "pass_mtu")
     },
-    martian("0/8", || sent(from([0, 1, 1, 1]))),
+    martian("0.0.0.0", || sent(from([0; 4]))),
+    // Valid for the kernel since 5.3; the data plane leaves all of 0/8 to it.
+    Case { kernel: &[at(Server, 1)], ..martian("0/8", || sent(from([0, 1, 1, 1]))) },
     martian("127/8", || sent(from([127, 0, 0, 1]))),
     martian("multicast", || sent(from([224, 0, 0, 1]))),
     martian("255.255.255.255", || sent(from([255; 4]))),
     martian("our own, of the ingress", || sent(from([10, 0, 1, 1]))),
     martian("our own, of another interface", || sent(from([10, 0, 2, 1]))),
-    martian("a broadcast address of a link", || sent(from([10, 0, 2, 255]))),
+    forwarded("12", "without rp_filter a broadcast address of a link is no martian", || {
+        sent(from([10, 0, 2, 255]))
+    }),
     Case {
         setup: &["ip address add 10.77.0.1/32 dev lo"],
         undo: &["ip address del 10.77.0.1/32 dev lo"],
@@ -137,7 +141,17 @@ pub const CASES: &[Case] = &[
     },
     forwarded("12", "240/4 is no martian", || sent(from([240, 1, 1, 1]))),
     passed("13", "127/8", || sent(to([127, 9, 9, 9])), "pass_martian_destination"),
-    passed("13", "0/8", || sent(to([0, 9, 9, 9])), "pass_martian_destination"),
+    passed("13", "0.0.0.0", || sent(to([0; 4])), "pass_martian_destination"),
+    // Valid for the kernel since 5.3, and without a route.
+    Case {
+        kernel: &[answer(3, 0)],
+        ..passed(
+            "13",
+            "0/8",
+            || sent(flow([10, 0, 1, 105], [0, 9, 9, 9], b"x")),
+            "pass_martian_destination",
+        )
+    },
     passed("14", "a directed broadcast", || sent(to([10, 0, 2, 255])), "pass_broadcast"),
     passed("14", "255.255.255.255", || sent(to([255; 4])), "pass_broadcast"),
     Case {

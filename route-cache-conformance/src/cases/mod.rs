@@ -2,6 +2,7 @@
 
 mod aside;
 mod header;
+mod ipv6;
 mod link;
 pub mod net;
 mod next_hop;
@@ -11,7 +12,7 @@ use crate::case::Case;
 
 /// All cases, in the order of the rows as far as files allow.
 pub fn all() -> Vec<&'static Case> {
-    [link::CASES, header::CASES, route::CASES, next_hop::CASES, aside::CASES]
+    [link::CASES, header::CASES, route::CASES, next_hop::CASES, aside::CASES, ipv6::CASES]
         .into_iter()
         .flatten()
         .collect()

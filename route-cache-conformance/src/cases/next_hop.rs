@@ -1,6 +1,6 @@
 //! Rows 31 to 33, 36 to 38 and 42: neighbours and interfaces.
 
-use super::net::{sent, to, udp};
+use super::net::{BEYOND, flow, sent, to, udp};
 use crate::{
     case::{
         Case,
@@ -59,8 +59,12 @@ pub const CASES: &[Case] = &[
         row: "36",
         name: "ingress enslaved to a bridge",
         needs: &[Need::Bridge],
-        setup: &["ip link add br type bridge", "ip link set br up", "ip link set left master br"],
-        undo: &["ip link set left nomaster", "ip link del br"],
+        setup: &[
+            "ip link add name bridge type bridge",
+            "ip link set bridge up",
+            "ip link set left master bridge",
+        ],
+        undo: &["ip link set left nomaster", "ip link del dev bridge"],
         kernel: &[at(Server, 1)],
         plane: Passed("pass_interface"),
         ..UDP
@@ -86,15 +90,15 @@ pub const CASES: &[Case] = &[
         name: "a bridge as egress",
         needs: &[Need::Bridge],
         setup: &[
-            "ip link add br address 02:00:00:00:05:01 type bridge",
-            "ip link set br up",
-            "ip link set right2 master br",
-            "ip address add 10.0.5.1/24 dev br",
-            "ip neigh replace 10.0.5.2 lladdr 02:00:00:00:03:02 dev br nud permanent",
+            "ip link add name bridge address 02:00:00:00:05:01 type bridge",
+            "ip link set bridge up",
+            "ip link set right2 master bridge",
+            "ip address add 10.0.5.1/24 dev bridge",
+            "ip neigh replace 10.0.5.2 lladdr 02:00:00:00:03:02 dev bridge nud permanent",
             "bridge fdb replace 02:00:00:00:03:02 dev right2 master static",
             "ip route add 10.9.0.0/24 via 10.0.5.2",
         ],
-        undo: &["ip link set right2 nomaster", "ip link del br"],
+        undo: &["ip link set right2 nomaster", "ip link del dev bridge"],
         kernel: &[at(Other, 1)],
         plane: Passed("pass_egress"),
         ..UDP
@@ -104,13 +108,15 @@ pub const CASES: &[Case] = &[
         name: "a VXLAN device as egress",
         needs: &[Need::Vxlan],
         setup: &[
-            "ip link add vx address 02:00:00:00:05:01 type vxlan id 7 dstport 4789 local 10.0.3.1 remote 10.0.3.2 dev right2 srcport 5000 5001",
+            // Nobody's, so that nobody answers.
+            "ip neigh replace 10.0.3.9 lladdr 02:00:00:00:03:02 dev right2 nud permanent",
+            "ip link add vx address 02:00:00:00:05:01 type vxlan id 7 dstport 4789 local 10.0.3.1 remote 10.0.3.9 dev right2 srcport 5000 5001",
             "ip link set vx up",
             "ip address add 10.0.5.1/24 dev vx",
             "ip neigh replace 10.0.5.2 lladdr 02:00:00:00:05:02 dev vx nud permanent",
             "ip route add 10.9.0.0/24 via 10.0.5.2",
         ],
-        undo: &["ip link del vx"],
+        undo: &["ip link del vx", "ip neigh del 10.0.3.9 dev right2"],
         kernel: &[at(Other, 1)],
         plane: Passed("pass_egress"),
         ..UDP
@@ -120,11 +126,12 @@ pub const CASES: &[Case] = &[
         name: "an IP-in-IP tunnel as egress",
         needs: &[Need::Ipip],
         setup: &[
-            "ip link add tun type ipip local 10.0.3.1 remote 10.0.3.2",
+            "ip neigh replace 10.0.3.9 lladdr 02:00:00:00:03:02 dev right2 nud permanent",
+            "ip link add tun type ipip local 10.0.3.1 remote 10.0.3.9",
             "ip link set tun up",
             "ip route add 10.9.0.0/24 dev tun",
         ],
-        undo: &["ip link del tun"],
+        undo: &["ip link del tun", "ip neigh del 10.0.3.9 dev right2"],
         kernel: &[at(Other, 1)],
         plane: Passed("pass_egress"),
         ..UDP
@@ -143,6 +150,7 @@ pub const CASES: &[Case] = &[
         name: "egress down, no other route",
         setup: &["ip link set right down"],
         undo: UP,
+        frames: || sent(flow([10, 0, 1, 104], BEYOND, b"x")),
         kernel: &[answer(3, 0)],
         plane: Passed("pass_no_route"),
         ..UDP

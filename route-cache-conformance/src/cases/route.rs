@@ -1,6 +1,6 @@
 //! Rows 20 to 25, 28 to 30 and 46: which route.
 
-use super::net::{SECOND, sent, to, udp};
+use super::net::{BEYOND, SECOND, flow, sent, to, udp};
 use crate::{
     case::{
         Allowance, Arrival, Case, Feature,
@@ -100,6 +100,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         kernel: &[answer(3, 1)],
+        frames: || sent(flow([10, 0, 1, 100], BEYOND, b"x")),
         ..kind(
             "unreachable",
             &["ip route add unreachable 10.9.0.0/24"],
@@ -108,6 +109,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         kernel: &[answer(3, 13)],
+        frames: || sent(flow([10, 0, 1, 101], BEYOND, b"x")),
         ..kind(
             "prohibit",
             &["ip route add prohibit 10.9.0.0/24"],
@@ -116,12 +118,13 @@ pub const CASES: &[Case] = &[
     },
     Case {
         kernel: &[answer(3, 0)],
+        frames: || sent(flow([10, 0, 1, 102], BEYOND, b"x")),
         ..kind("throw", &["ip route add throw 10.9.0.0/24"], &["ip route del throw 10.9.0.0/24"])
     },
     Case {
         row: "23",
         name: "no route",
-        frames: || sent(to([10, 13, 0, 1])),
+        frames: || sent(flow([10, 0, 1, 103], [10, 13, 0, 1], b"x")),
         kernel: &[answer(3, 0)],
         counter: Some(("IpExt", "InNoRoutes")),
         plane: Passed("pass_no_route"),
