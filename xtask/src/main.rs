@@ -2,6 +2,7 @@
 
 mod agent;
 mod bpf;
+mod conformance;
 mod invoke;
 mod lints;
 mod privilege;
@@ -33,6 +34,8 @@ enum Task {
     Run(run::Arguments),
     /// Formatting, lints and every ring of tests, as root where needed.
     Test(test::Arguments),
+    /// Send the same frames through a router with and without the cache, and compare.
+    Conformance(conformance::Arguments),
     /// The lab alone, as root, with an agent that is built.
     #[command(hide = true)]
     Lab(run::LabTask),
@@ -58,6 +61,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Run(arguments) => run::run(arguments),
         Task::Test(arguments) => test::test(&arguments),
+        Task::Conformance(arguments) => conformance::perform(&arguments),
         Task::Lab(lab) => run::lab(&lab),
     }
 }

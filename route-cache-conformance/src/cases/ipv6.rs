@@ -49,7 +49,7 @@ pub const CASES: &[Case] = &[
     Case {
         setup: &["ip route replace 2001:db8:9::/48 via fd00:0:0:2::2 mtu 1400"],
         undo: DEFAULT,
-        counter: Some(("Ip6", "InTooBigErrors")),
+        counter: Some(("Icmp6", "OutPktTooBigs")),
         kernel: &[answer(2, 0)],
         ..passed("8", "a byte too large", || sent(sized(1401)), "pass_mtu")
     },
@@ -160,6 +160,8 @@ pub const CASES: &[Case] = &[
         "pass_martian_destination",
     ),
     Case {
+        setup: &["ip neigh replace fe80::12 lladdr 02:00:00:00:01:02 dev left nud permanent"],
+        undo: &["ip neigh del fe80::12 dev left"],
         kernel: &[answer(1, 2)],
         ..passed("26", "a link-local source", || sent(from(LINK_LOCAL)), "pass_martian_source")
     },

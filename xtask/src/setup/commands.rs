@@ -20,6 +20,10 @@ pub(super) const TESTS: [Needed; 4] = [
     ("promtool", "prometheus"),
 ];
 
+/// Of other kernels.
+pub(super) const VIRTUAL_MACHINE: [Needed; 3] =
+    [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("xz", "xz-utils")];
+
 /// Makes sure that all of them are there.
 pub(super) fn ready(needed: &[Needed]) -> Result<()> {
     let missing = missing(needed);

@@ -47,6 +47,11 @@ pub(crate) fn tests() -> Result<()> {
     commands::ready(&[commands::LAB.as_slice(), &commands::TESTS].concat())
 }
 
+/// What running another kernel needs.
+pub(crate) fn virtual_machine() -> Result<()> {
+    commands::ready(&commands::VIRTUAL_MACHINE)
+}
+
 /// Tells the developer on stderr.
 fn say(line: &str) {
     eprintln!("setup: {line}");
