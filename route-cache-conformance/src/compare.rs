@@ -137,7 +137,7 @@ pub fn counts(frame: &[u8]) -> bool {
 
 /// MLD has a hop-by-hop header in front, which says "router alert" (RFC 3810), and is sent by the router itself.
 fn is_mld(frame: &[u8]) -> bool {
-    frame.get(20) == Some(&0) && frame.get(54) == Some(&58) && frame.get(0) == Some(&0x33)
+    frame.get(20) == Some(&0) && frame.get(54) == Some(&58) && frame.first() == Some(&0x33)
 }
 
 fn ethertype(frame: &[u8]) -> Option<u16> {
@@ -230,8 +230,8 @@ mod tests {
     #[test]
     fn what_the_kernel_is_expected_to_do_is_checked() {
         let frame = sent(udp()).remove(0);
-        let arrives = Case { kernel: &[at(Station::Server, 1)], ..V4 };
-        let answered = Case { kernel: &[answer(11, 0)], ..V4 };
+        let arrives = Case { kernel: const { &[at(Station::Server, 1)] }, ..V4 };
+        let answered = Case { kernel: const { &[answer(11, 0)] }, ..V4 };
         let came = capture(Station::Server, std::slice::from_ref(&frame));
         assert!(came.against_kernel(&arrives).is_empty());
         assert!(!Capture::default().against_kernel(&arrives).is_empty());

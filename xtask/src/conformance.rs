@@ -128,7 +128,8 @@ fn kernel_package(series: &str) -> Result<PathBuf> {
 fn document(program: &Path) -> Result<()> {
     let directory = results()?;
     let entries = directory.read_dir()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut files: Vec<_> = entries.filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
+    let mut files: Vec<_> =
+        entries.filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
     files.sort();
     let text = answer(Command::new(program).arg("--document").args(&files))
         .context("cannot make a document of the results")?;

@@ -165,12 +165,15 @@ pub const CASES: &[Case] = &[
         kernel: &[answer(1, 2)],
         ..passed("26", "a link-local source", || sent(from(LINK_LOCAL)), "pass_martian_source")
     },
-    passed(
-        "26",
-        "the unspecified destination",
-        || sent(to(Ipv6Addr::UNSPECIFIED)),
-        "pass_martian_destination",
-    ),
+    Case {
+        kernel: &[answer(1, 0)],
+        ..passed(
+            "26",
+            "the unspecified destination",
+            || sent(to(Ipv6Addr::UNSPECIFIED)),
+            "pass_martian_destination",
+        )
+    },
     passed(
         "26",
         "the unspecified source",

@@ -29,6 +29,9 @@ pub const CASES: &[Case] = &[
             "ip link set left nomaster",
             "ip link set right2 nomaster",
             "ip link del blue",
+            // They come with the first VRF and stay.
+            "ip rule del pref 1000",
+            "ip -6 rule del pref 1000",
             "ip -6 address replace fd00:0:0:1::1/64 dev left nodad",
             "ip -6 address replace fd00:0:0:3::1/64 dev right2 nodad",
             "ip neigh replace 10.0.1.2 lladdr 02:00:00:00:01:02 dev left nud permanent",
