@@ -11,11 +11,12 @@ use crate::{
     run::{Ending, Verdict},
 };
 
-/// The release of the running kernel.
+/// The version of the running kernel, without what its builder put behind.
 pub fn kernel() -> Result<String> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")
         .context("cannot read the kernel's release")?;
-    Ok(release.trim().to_owned())
+    let version: String = release.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    Ok(version)
 }
 
 /// The table for people.

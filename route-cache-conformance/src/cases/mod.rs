@@ -10,12 +10,13 @@ mod route;
 
 use crate::case::Case;
 
-/// All cases, in the order of the rows as far as files allow.
+/// All cases, in the order of the rows.
 pub fn all() -> Vec<&'static Case> {
-    [link::CASES, header::CASES, route::CASES, next_hop::CASES, aside::CASES, ipv6::CASES]
-        .into_iter()
-        .flatten()
-        .collect()
+    let tables =
+        [link::CASES, header::CASES, route::CASES, next_hop::CASES, aside::CASES, ipv6::CASES];
+    let mut cases: Vec<_> = tables.into_iter().flatten().collect();
+    cases.sort_by_key(|case| ROWS.iter().position(|(row, _)| *row == case.row));
+    cases
 }
 
 /// Every row: its number, and what it is about.
@@ -103,6 +104,16 @@ mod tests {
             assert!(names.insert((case.row, case.name, case.family.name())), "{}", case.name);
             assert!(!(case.frames)().is_empty(), "{}", case.name);
             assert!(case.setup.is_empty() || !case.undo.is_empty(), "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn the_document_names_every_case() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/conformance.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        for case in all() {
+            let line = format!("| {} | {} | {} |", case.row, case.name, case.family.name());
+            assert!(document.contains(&line), "`cargo xtask conformance --document`: {line}");
         }
     }
 }
