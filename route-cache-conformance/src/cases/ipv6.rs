@@ -7,7 +7,7 @@ use crate::{
     case::{
         Allowance, Arrival, Case, Feature,
         Plane::Passed,
-        Station::{Other, Server},
+        Station::{Client, Other, Server},
         V6, answer, at,
     },
     ipv6::Frame6,
@@ -153,12 +153,18 @@ pub const CASES: &[Case] = &[
             "pass_no_route",
         )
     },
-    passed(
-        "26",
-        "a link-local destination",
-        || sent(to(address([0xfe80, 0, 0, 0, 0, 0, 0, 0x99]))),
-        "pass_martian_destination",
-    ),
+    Case {
+        // Known, so that the kernel does not answer seconds later that nobody has it.
+        setup: &["ip neigh replace fe80::99 lladdr 02:00:00:00:01:09 dev left nud permanent"],
+        undo: &["ip neigh del fe80::99 dev left"],
+        kernel: &[at(Client, 1)],
+        ..passed(
+            "26",
+            "a link-local destination",
+            || sent(to(address([0xfe80, 0, 0, 0, 0, 0, 0, 0x99]))),
+            "pass_martian_destination",
+        )
+    },
     Case {
         setup: &["ip neigh replace fe80::12 lladdr 02:00:00:00:01:02 dev left nud permanent"],
         undo: &["ip neigh del fe80::12 dev left"],
