@@ -147,7 +147,7 @@ pub struct Case {
     pub feature: Feature,
     /// What the kernel has to have.
     pub needs: &'static [Need],
-    /// Commands in the router (`server: COMMAND` in the server, `sysctl NAME=VALUE` without a program).
+    /// Commands in the router (`server: COMMAND` in the server, `sysctl NAME=VALUE` without a program, `- COMMAND` may fail).
     pub setup: &'static [&'static str],
     /// Commands that undo the above.
     pub undo: &'static [&'static str],

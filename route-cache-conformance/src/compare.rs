@@ -131,7 +131,8 @@ pub fn counts(frame: &[u8]) -> bool {
         Some(0x0806) | None => false,
         Some(0x0800) => frame.get(23) != Some(&2),
         Some(0x86dd) => !matches!(icmp6(frame), Some((130..=136 | 143, _))) && !is_mld(frame),
-        Some(_) => !matches!(frame.get(16..18), Some([0x08, 0x06])),
+        Some(0x8100) => counts(&[&frame[..12], frame.get(16..).unwrap_or_default()].concat()),
+        Some(_) => true,
     }
 }
 
@@ -247,6 +248,8 @@ mod tests {
             frame
         };
         assert!(!counts(&frame(0x0806)));
+        let tagged = |frame: Vec<u8>| [&frame[..12], &[0x81, 0, 0, 7], &frame[12..]].concat();
+        assert!(!counts(&tagged(frame(0x0806))) && counts(&tagged(frame(0x0800))));
         assert!(counts(&frame(0x0800)) && counts(&frame(0x88cc)) && counts(&frame(0x86dd)));
     }
 }

@@ -82,6 +82,9 @@ impl Place {
 
     /// Runs a command of a case: in the router, or in the host that it names.
     pub fn command(&self, command: &str) -> Result<()> {
+        if let Some(command) = command.strip_prefix("- ") {
+            return self.command(command).or(Ok(()));
+        }
         let named = Station::ALL.into_iter().find_map(|station| {
             Some((station, command.strip_prefix(station.name())?.strip_prefix(": ")?))
         });

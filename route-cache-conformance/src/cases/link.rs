@@ -96,6 +96,8 @@ pub const CASES: &[Case] = &[
         ],
         undo: &["ip link del left.7"],
         frames: || tagged(udp(), 7),
+        // Its own for the lower device, it stays so for the VLAN device (`vlan_do_receive`).
+        kernel: &[at(Server, 1)],
         plane: Passed("pass_other_host"),
         ..VLAN
     },

@@ -133,7 +133,7 @@ pub const CASES: &[Case] = &[
         ],
         undo: &["ip link del tun", "ip neigh del 10.0.3.9 dev right2"],
         kernel: &[at(Other, 1)],
-        plane: Passed("pass_egress"),
+        plane: Passed("pass_neighbour"),
         ..UDP
     },
     Case {
