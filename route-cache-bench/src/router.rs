@@ -180,13 +180,13 @@ impl Router {
 fn take_clone_tables_away(program: &ProgramInfo) -> Result<()> {
     for id in program.map_ids()?.unwrap_or_default() {
         let info = MapInfo::from_id(id)?;
-        if info.name_as_str() == Some(maps::CLONES4) {
+        if info.name_as_str() == Some(V4::CLONES) {
             let fd = info.fd()?;
             (0..info.max_entries()).try_for_each(|cpu| sys::delete(fd.as_fd(), cpu))?;
             return Ok(());
         }
     }
-    bail!("the agent's program has no map {}: it cannot be measured without", maps::CLONES4)
+    bail!("the agent's program has no map {}: it cannot be measured without", V4::CLONES)
 }
 
 /// `route_cache_packets_total{outcome="forwarded_clone"} 12`.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::Namespace;
 
-/// A reading of `/proc/net/snmp`: what the IP stack of a namespace has done so far.
+/// A reading of `/proc/net/snmp`, `netstat` and `snmp6`: what the IP stack of a namespace has done so far.
 ///
 /// `Ip ForwDatagrams` counts the packets that the kernel itself has forwarded (`OutForwDatagrams` in its source).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +19,16 @@ impl Snmp {
     /// If they cannot be read.
     pub fn read(namespace: &Namespace) -> Result<Self> {
         // Not /proc/net: that shows the namespace of the process's first thread.
-        Ok(Self::parse(&namespace.read("/proc/thread-self/net/snmp")?))
+        let file = |name: &str| namespace.read(&format!("/proc/thread-self/net/{name}"));
+        let mut snmp = Self::parse(&file("snmp")?);
+        snmp.0.append(&mut Self::parse(&file("netstat")?).0);
+        snmp.0.append(&mut Self::parse_ipv6(&file("snmp6").unwrap_or_default()).0);
+        Ok(snmp)
+    }
+
+    /// All counters, by protocol and name: `("Ip", "InHdrErrors")`, `("Ip6", "InHdrErrors")`.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.0.iter().map(|((protocol, name), &count)| (protocol.as_str(), name.as_str(), count))
     }
 
     /// A counter by protocol and name, as in `get("Ip", "ForwDatagrams")`; 0 if the kernel does not have it.
@@ -61,6 +70,21 @@ impl Snmp {
                 if let Ok(value) = value.parse() {
                     counters.insert((protocol.to_owned(), name.to_owned()), value);
                 }
+            }
+        }
+        Self(counters)
+    }
+
+    /// Of lines like `Ip6InHdrErrors   0`; without IPv6 there is no such file.
+    fn parse_ipv6(text: &str) -> Self {
+        let mut counters = BTreeMap::new();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(name), Some(Ok(count))) = (words.next(), words.next().map(str::parse)) else {
+                continue;
+            };
+            if let Some((protocol, name)) = name.split_once('6') {
+                counters.insert((format!("{protocol}6"), name.to_owned()), count);
             }
         }
         Self(counters)
@@ -118,6 +142,12 @@ mod tests {
         );
         assert_eq!((snmp.forwarded(), snmp.header_errors(), snmp.checksum_errors()), (42, 3, 7));
         assert_eq!(snmp.get("Tcp", "MaxConn"), 0);
+    }
+
+    #[test]
+    fn reads_the_lines_of_ipv6() {
+        let snmp = Snmp::parse_ipv6("Ip6InHdrErrors   \t7\nIcmp6OutType134 2\n");
+        assert_eq!((snmp.get("Ip6", "InHdrErrors"), snmp.get("Icmp6", "OutType134")), (7, 2));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod agent;
 mod bench;
 mod bpf;
+mod conformance;
 mod invoke;
 mod lints;
 mod privilege;
@@ -36,6 +37,8 @@ enum Task {
     Test(test::Arguments),
     /// Measure the agent beside its floor and its peers, as root, in namespaces of its own.
     Bench(bench::Arguments),
+    /// Send the same frames through a router with and without the cache, and compare.
+    Conformance(conformance::Arguments),
     /// The lab alone, as root, with an agent that is built.
     #[command(hide = true)]
     Lab(run::LabTask),
@@ -62,6 +65,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Run(arguments) => run::run(arguments),
         Task::Test(arguments) => test::test(&arguments),
         Task::Bench(arguments) => bench::bench(&arguments),
+        Task::Conformance(arguments) => conformance::perform(&arguments),
         Task::Lab(lab) => run::lab(&lab),
     }
 }

@@ -44,6 +44,10 @@ pub(super) fn full_table() -> Result<()> {
     apt::install(&packages)
 }
 
+/// Of other kernels.
+pub(super) const VIRTUAL_MACHINE: [Needed; 3] =
+    [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("xz", "xz-utils")];
+
 /// Makes sure that all of them are there.
 pub(super) fn ready(needed: &[Needed]) -> Result<()> {
     let missing = missing(needed);

@@ -53,6 +53,11 @@ pub(crate) fn bench(full_table: bool) -> Result<()> {
     if full_table { commands::full_table() } else { Ok(()) }
 }
 
+/// What running another kernel needs.
+pub(crate) fn virtual_machine() -> Result<()> {
+    commands::ready(&commands::VIRTUAL_MACHINE)
+}
+
 /// Tells the developer on stderr.
 fn say(line: &str) {
     eprintln!("setup: {line}");

@@ -14,6 +14,7 @@ use route_cache_lab::{namespace, wait_until};
 
 use crate::{
     bpf::{self, OBJECT, Warnings},
+    conformance,
     invoke::{cargo, line},
     lints, privilege, setup,
 };
@@ -44,6 +45,10 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     if let Ok(object) = object.or_else(|_| bpf::object(Warnings::Shown)) {
         summary.check("lints", lints::clippy(&object).as_ref().map(drop));
         suites(&object, &arguments.rest, &mut summary)?;
+        // A filter names tests, of which this is none.
+        if arguments.rest.is_empty() {
+            summary.check("conformance", conformance::short().as_ref().map(drop));
+        }
         summary.check("nothing left behind", nothing_left_behind().as_ref().map(drop));
     }
     println!("\n{summary}");

@@ -1,0 +1,366 @@
+//! Running the cases: all of them without the cache first, then all of them with it, in the same lab.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use route_cache_lab::{Agent, RawSocket, wait_until};
+
+use crate::{
+    case::{Allowance, Case, Plane, Station},
+    compare::{self, Capture},
+    counts::{self, Growth},
+    need::Lacking,
+    pinned::pinned,
+    place::Place,
+    settle,
+};
+
+/// What must happen soon happens within this.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For how long a case is sent again for the data plane to settle on the outcome that is expected, for example while the
+/// agent reads the tables anew, which it does once a second at most. What arrives has to be right each time.
+const SETTLING: Duration = Duration::from_secs(4);
+
+/// Time between two attempts: of some answers the kernel gives only a few in a second (`ip_error`).
+const SPACE: Duration = Duration::from_millis(300);
+
+/// How a case ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// With the cache everything is as without.
+    Equal,
+    /// It differs as is allowed.
+    Allowed(Allowance),
+    /// It differs, or the data plane did not do what is expected.
+    Different(Vec<String>),
+    /// This kernel lacks something, or the data plane has nothing to show for it.
+    NotHere(String),
+}
+
+/// A case and how it ended.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The case.
+    pub case: &'static Case,
+    /// Outcomes that the data plane gave, in the order of the rounds.
+    pub outcomes: Vec<Growth>,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+impl Verdict {
+    /// Whether XDP forwarded the frames.
+    pub fn is_accelerated(&self) -> bool {
+        let forwarded = |name: &String| name.starts_with("forwarded");
+        self.outcomes.last().is_some_and(|round| round.keys().any(forwarded))
+    }
+}
+
+/// What came of the frames of a case.
+struct Seen {
+    capture: Capture,
+    kernel: Growth,
+}
+
+/// The lab with its sockets open.
+struct Bench<'a> {
+    place: &'a Place,
+    sockets: BTreeMap<Station, RawSocket>,
+    /// How long to wait for a frame that should not come.
+    linger: Duration,
+}
+
+/// Runs cases.
+pub fn run(
+    cases: &[&'static Case],
+    binary: &Path,
+    arguments: &[String],
+    linger: Duration,
+) -> Result<Vec<Verdict>> {
+    let lacking = Lacking::probe()?;
+    let place = Place::new().context("cannot build the lab")?;
+    let mut sockets = BTreeMap::new();
+    for station in Station::ALL {
+        sockets.insert(station, place.socket(station)?);
+    }
+    let bench = Bench { place: &place, sockets, linger };
+    let mut results = Vec::new();
+    let mut todo = Vec::new();
+    for &case in cases {
+        let ending = match lacking.first(case.needs) {
+            Some(reason) => Ending::NotHere(reason),
+            None => match bench.kernel_alone(case) {
+                Ok(seen) => {
+                    todo.push((results.len(), seen));
+                    Ending::Equal
+                }
+                Err(wrong) => Ending::Different(wrong),
+            },
+        };
+        results.push(Verdict { case, outcomes: Vec::new(), ending });
+    }
+    let agent = place.start_agent(binary, arguments)?;
+    let can_redirect = settle::can_redirect(&agent)?;
+    for (index, kernel) in todo {
+        let result = &mut results[index];
+        let case = result.case;
+        let expectation = case.expectation(can_redirect);
+        let wrong = bench
+            .with_cache(case, expectation, &agent, &kernel, &mut result.outcomes)
+            .unwrap_or_else(|error| vec![format!("{error:#}")]);
+        result.ending = match (wrong.is_empty(), case.allowed) {
+            (true, Some(allowance)) if expectation == Plane::Forwarded => {
+                Ending::Allowed(allowance)
+            }
+            (true, _) => Ending::Equal,
+            (false, _) => Ending::Different(wrong),
+        };
+    }
+    Ok(results)
+}
+
+impl Bench<'_> {
+    fn kernel_alone(&self, case: &Case) -> Result<Seen, Vec<String>> {
+        let told = |error: anyhow::Error| vec![format!("{error:#}")];
+        let seen = self.set_up(case).and_then(|()| self.send(case));
+        self.undo(case).map_err(told)?;
+        let seen = seen.map_err(told)?;
+        let mut wrong = seen.capture.against_kernel(case);
+        let frames = (case.frames)().len() as u64;
+        if let Some((protocol, name)) = case.counter {
+            let grown = seen.kernel.get(&format!("{protocol} {name}")).copied().unwrap_or(0);
+            if grown != frames {
+                wrong
+                    .push(format!("kernel alone: {protocol} {name} grew by {grown}, not {frames}"));
+            }
+        }
+        if wrong.is_empty() { Ok(seen) } else { Err(wrong) }
+    }
+
+    fn with_cache(
+        &self,
+        case: &Case,
+        expectation: Plane,
+        agent: &Agent,
+        kernel: &Seen,
+        rounds: &mut Vec<Growth>,
+    ) -> Result<Vec<String>> {
+        let before = counts::outcomes(agent)?;
+        let mut judged = self
+            .set_up(case)
+            .and_then(|()| self.settle(case, expectation, agent))
+            .and_then(|()| self.rounds(case, expectation, agent, kernel, rounds));
+        if case.agent_stopped {
+            agent.signal(Signal::SIGCONT)?;
+            let outcomes = counts::grown(&before, &counts::outcomes(agent)?);
+            // The frame that told that the promise has run out, and those of the case.
+            let expired = outcomes.get("pass_expired").copied().unwrap_or_default();
+            if expired <= (case.frames)().len() as u64 {
+                judged = judged.map(|mut wrong| {
+                    wrong.push(format!("the frames were to expire, and ended in {outcomes:?}"));
+                    wrong
+                });
+            }
+            rounds.push(Growth::from([("pass_expired".to_owned(), expired)]));
+        }
+        self.undo(case)?;
+        if !case.undo.is_empty() || case.agent_stopped {
+            settle::fence(self.place, agent)?;
+        }
+        judged
+    }
+
+    fn settle(&self, case: &Case, expectation: Plane, agent: &Agent) -> Result<()> {
+        if !case.setup.is_empty() {
+            settle::fence(self.place, agent)?;
+            settle::stands_aside(expectation, agent)?;
+        }
+        agent.cli(&["flush"])?;
+        if case.agent_stopped {
+            settle::accelerates(agent)?;
+            agent.signal(Signal::SIGSTOP)?;
+            settle::kernel_forwards(self.place)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the frames until the data plane did as expected, and then once more: by clones, if it forwards.
+    fn rounds(
+        &self,
+        case: &Case,
+        expectation: Plane,
+        agent: &Agent,
+        kernel: &Seen,
+        rounds: &mut Vec<Growth>,
+    ) -> Result<Vec<String>> {
+        let frames = (case.frames)().len() as u64;
+        let begun = Instant::now();
+        let mut good = 0;
+        loop {
+            let before = if case.agent_stopped { Growth::new() } else { counts::outcomes(agent)? };
+            let seen = self.send_expecting(case, &kernel.capture)?;
+            let mut wrong = kernel.capture.differences(&seen.capture, case.allowed);
+            if case.agent_stopped {
+                wrong.extend(counts::differences(&kernel.kernel, &seen.kernel));
+                return Ok(wrong);
+            }
+            let outcomes = self.counted(agent, &before, expectation, frames)?;
+            // What XDP forwards the kernel neither sees nor counts (row 43); what it passes is counted as ever.
+            let forwarded = outcomes.keys().any(|name| name.starts_with("forwarded"));
+            let counted = if forwarded { &Growth::new() } else { &kernel.kernel };
+            wrong.extend(counts::differences(counted, &seen.kernel));
+            rounds.push(outcomes.clone());
+            if !wrong.is_empty() {
+                return Ok(wrong);
+            }
+            match unexpected(expectation, good, frames, &outcomes) {
+                None if good == 1 || expectation != Plane::Forwarded => return Ok(Vec::new()),
+                None => good += 1,
+                Some(wrong) if begun.elapsed() > SETTLING => return Ok(vec![wrong]),
+                Some(_) => {
+                    // From the beginning: what was not settled yet may have left a clone.
+                    agent.cli(&["flush"])?;
+                    rounds.clear();
+                    good = 0;
+                    thread::sleep(SPACE);
+                }
+            }
+        }
+    }
+
+    /// The outcomes, when as many packets have ended as were sent.
+    fn counted(
+        &self,
+        agent: &Agent,
+        before: &Growth,
+        expectation: Plane,
+        frames: u64,
+    ) -> Result<Growth> {
+        let mut outcomes = Growth::new();
+        if expectation == Plane::Unseen {
+            return Ok(counts::grown(before, &counts::outcomes(agent)?));
+        }
+        let mut failed = None;
+        wait_until("the frames to be counted", PATIENCE, || match counts::outcomes(agent) {
+            Ok(after) => {
+                outcomes = counts::grown(before, &after);
+                outcomes.values().sum::<u64>() >= frames
+            }
+            Err(error) => failed.insert(error).to_string().is_empty(),
+        })
+        .with_context(|| failed.map(|error| format!("{error:#}")).unwrap_or_default())?;
+        Ok(outcomes)
+    }
+
+    fn set_up(&self, case: &Case) -> Result<()> {
+        case.setup.iter().try_for_each(|command| self.place.command(command))
+    }
+
+    /// Undoes all that can be undone; the first failure is told.
+    fn undo(&self, case: &Case) -> Result<()> {
+        let undone: Vec<_> = case.undo.iter().map(|command| self.place.command(command)).collect();
+        undone.into_iter().collect::<Result<()>>().context("cannot undo the set-up")
+    }
+
+    fn send(&self, case: &Case) -> Result<Seen> {
+        let wanted = |capture: &Capture| capture.against_kernel(case).is_empty();
+        self.send_until(case, wanted)
+    }
+
+    fn send_expecting(&self, case: &Case, kernel: &Capture) -> Result<Seen> {
+        self.send_until(case, |capture| kernel.differences(capture, case.allowed).is_empty())
+    }
+
+    /// Sends the frames and captures until `complete`, and what comes beyond that within the time to linger.
+    fn send_until(&self, case: &Case, complete: impl Fn(&Capture) -> bool) -> Result<Seen> {
+        self.sockets.values().try_for_each(RawSocket::drain)?;
+        let before = counts::kernel(self.place.router())?;
+        let frames = (case.frames)();
+        let sender = &self.sockets[&case.sender];
+        pinned(|| frames.iter().try_for_each(|frame| sender.send(frame)))??;
+        let mut capture = Capture::default();
+        let sent = Instant::now();
+        let mut completed = None;
+        loop {
+            for (&station, socket) in &self.sockets {
+                for frame in socket.capture(compare::counts, usize::MAX, Duration::ZERO)? {
+                    capture.add(station, frame);
+                }
+            }
+            if completed.is_none() && complete(&capture) {
+                completed = Some(Instant::now());
+            }
+            if completed.is_some_and(|when| when.elapsed() > self.linger)
+                || sent.elapsed() > self.linger.max(Duration::from_secs(2))
+            {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        let kernel = counts::grown(&before, &counts::kernel(self.place.router())?);
+        Ok(Seen { capture, kernel })
+    }
+}
+
+/// What is wrong with the outcomes of a round, if anything.
+fn unexpected(expectation: Plane, round: usize, frames: u64, outcomes: &Growth) -> Option<String> {
+    let of = |name: &str| outcomes.get(name).copied().unwrap_or_default();
+    let (is_right, wanted) = match expectation {
+        // Frames to one destination: the first makes the clone.
+        Plane::Forwarded if round == 0 => (
+            of("forwarded_route") > 0 && of("forwarded_route") + of("forwarded_clone") == frames,
+            "forwarded_route",
+        ),
+        Plane::Forwarded => (of("forwarded_clone") == frames, "forwarded_clone"),
+        Plane::Passed(name) => (of(name) == frames, name),
+        Plane::Unseen => (outcomes.is_empty(), "no outcome"),
+    };
+    // Hosts answer for themselves when the kernel asks who has an address.
+    let stray = outcomes.keys().any(|name| match expectation {
+        Plane::Passed(expected) => name != expected && name != "pass_ethertype",
+        Plane::Forwarded => !name.starts_with("forwarded") && name != "pass_ethertype",
+        Plane::Unseen => true,
+    });
+    (!is_right || stray)
+        .then(|| format!("{frames} frames were to end in {wanted}, and ended in {outcomes:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcomes(of: &[(&str, u64)]) -> Growth {
+        of.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn the_outcome_has_to_be_the_one_expected() {
+        let judge = |plane, round, of: &[(&str, u64)]| unexpected(plane, round, 2, &outcomes(of));
+        let (route, clone, ttl) = ("forwarded_route", "forwarded_clone", "pass_ttl");
+        assert_eq!(judge(Plane::Forwarded, 0, &[(route, 1), (clone, 1)]), None);
+        assert_eq!(judge(Plane::Forwarded, 1, &[(clone, 2)]), None);
+        assert_eq!(judge(Plane::Passed(ttl), 1, &[(ttl, 2)]), None);
+        assert_eq!(judge(Plane::Passed(ttl), 1, &[(ttl, 2), ("pass_ethertype", 1)]), None);
+        assert_eq!(judge(Plane::Unseen, 0, &[]), None);
+        for (plane, round, of) in [
+            (Plane::Forwarded, 0, [(clone, 2)].as_slice()),
+            (Plane::Forwarded, 1, &[(clone, 1), (route, 1)]),
+            (Plane::Forwarded, 0, &[(ttl, 2)]),
+            (Plane::Forwarded, 1, &[("pass_ethertype", 2)]),
+            (Plane::Forwarded, 1, &[]),
+            (Plane::Passed(ttl), 0, &[(ttl, 1)]),
+            (Plane::Passed(ttl), 0, &[("pass_mtu", 2)]),
+            (Plane::Passed(ttl), 0, &[(ttl, 2), (clone, 1)]),
+            (Plane::Unseen, 0, &[(ttl, 1)]),
+        ] {
+            assert!(judge(plane, round, of).is_some(), "{plane:?} {round} {of:?}");
+        }
+    }
+}
