@@ -22,7 +22,7 @@ mod targets;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 use crate::{
@@ -88,8 +88,15 @@ fn perform(arguments: &Arguments) -> Result<ExitCode> {
         seed: arguments.seed,
     };
     let only = arguments.only.as_deref().unwrap_or_default();
-    let scenarios: Vec<Scenario> =
-        all.iter().filter(|scenario| scenario.name.contains(only)).copied().collect();
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let (scenarios, too_many): (Vec<Scenario>, Vec<Scenario>) = all
+        .iter()
+        .filter(|scenario| scenario.name.contains(only))
+        .partition(|scenario| scenario.cpus <= cpus);
+    for scenario in too_many {
+        eprintln!("bench: left out, because there are {cpus} CPUs: {}", scenario.title());
+    }
+    ensure!(!scenarios.is_empty(), "no scenario that can be run has \"{only}\" in its name");
     let mut report = Report::new(effort)?;
     for group in scenarios.chunk_by(|a, b| a.routes == b.routes) {
         measure_group(arguments, group, effort, &mut report)?;
