@@ -182,6 +182,7 @@ pub const CASES: &[Case] = &[
         ..passed("16", "our address on another interface", || ping([10, 0, 2, 1]), "pass_local")
     },
     Case {
+        cloned: true,
         setup: &["ip address add 10.9.0.1/32 dev lo"],
         undo: &["ip address del 10.9.0.1/32 dev lo"],
         kernel: &[answer(0, 0)],
