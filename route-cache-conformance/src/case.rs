@@ -151,6 +151,8 @@ pub struct Case {
     pub setup: &'static [&'static str],
     /// Commands that undo the above.
     pub undo: &'static [&'static str],
+    /// Whether there are clones of the destinations, made before the set-up, that it has to make invalid.
+    pub cloned: bool,
     /// Who sends.
     pub sender: Station,
     /// What is sent, a frame at a time.
@@ -190,6 +192,7 @@ pub const V4: Case = Case {
     needs: &[],
     setup: &[],
     undo: &[],
+    cloned: false,
     sender: Station::Client,
     frames: Vec::new,
     kernel: &[],

@@ -126,7 +126,8 @@ pub const CASES: &[Case] = &[
     martian("0.0.0.0", || sent(from([0; 4]))),
     // Valid for the kernel since 5.3; the data plane leaves all of 0/8 to it.
     Case { kernel: &[at(Server, 1)], ..martian("0/8", || sent(from([0, 1, 1, 1]))) },
-    martian("127/8", || sent(from([127, 0, 0, 1]))),
+    martian("127.0.0.1", || sent(from([127, 0, 0, 1]))),
+    martian("127/8", || sent(from([127, 9, 9, 9]))),
     martian("multicast", || sent(from([224, 0, 0, 1]))),
     martian("255.255.255.255", || sent(from([255; 4]))),
     martian("our own, of the ingress", || sent(from([10, 0, 1, 1]))),
@@ -182,6 +183,7 @@ pub const CASES: &[Case] = &[
         ..passed("16", "our address on another interface", || ping([10, 0, 2, 1]), "pass_local")
     },
     Case {
+        cloned: true,
         setup: &["ip address add 10.9.0.1/32 dev lo"],
         undo: &["ip address del 10.9.0.1/32 dev lo"],
         kernel: &[answer(0, 0)],

@@ -154,17 +154,6 @@ pub const CASES: &[Case] = &[
         )
     },
     Case {
-        // Asked for in vain for long: an answer that nobody has it would come seconds later, into another case.
-        setup: &["sysctl net/ipv6/neigh/left/mcast_solicit=100"],
-        undo: &["ip neigh del fe80::99 dev left", "sysctl net/ipv6/neigh/left/mcast_solicit=3"],
-        ..passed(
-            "26",
-            "a link-local destination",
-            || sent(to(address([0xfe80, 0, 0, 0, 0, 0, 0, 0x99]))),
-            "pass_martian_destination",
-        )
-    },
-    Case {
         setup: &["ip neigh replace fe80::12 lladdr 02:00:00:00:01:02 dev left nud permanent"],
         undo: &["ip neigh del fe80::12 dev left"],
         kernel: &[answer(1, 2)],

@@ -32,6 +32,8 @@ pub const CASES: &[Case] = &[
             "ip link set right2 nomaster",
             "ip link del blue",
             "ip rule del pref 1000",
+            // Where both have brought one along.
+            "- ip rule del pref 1000",
             "- ip -6 rule del pref 1000",
             "ip -6 address replace fd00:0:0:4::1/64 dev left2 nodad",
             "ip -6 address replace fd00:0:0:3::1/64 dev right2 nodad",
@@ -149,6 +151,7 @@ pub const CASES: &[Case] = &[
     Case {
         row: "24",
         name: "a next-hop object that was replaced",
+        cloned: true,
         setup: &[
             "ip nexthop add id 5 via 10.0.2.2 dev right",
             "ip route replace 10.9.0.0/16 nhid 5",
@@ -217,6 +220,7 @@ pub const CASES: &[Case] = &[
     Case {
         row: "30",
         name: "a more specific route appears",
+        cloned: true,
         setup: &["ip route add 10.9.0.0/24 via 10.0.3.2"],
         undo: &["ip route del 10.9.0.0/24"],
         kernel: &[at(Other, 1)],
@@ -232,6 +236,7 @@ pub const CASES: &[Case] = &[
     Case {
         row: "30",
         name: "a host route",
+        cloned: true,
         setup: &["ip route add 10.9.0.1/32 via 10.0.3.2"],
         undo: &["ip route del 10.9.0.1/32"],
         kernel: &[at(Other, 1)],
@@ -240,6 +245,7 @@ pub const CASES: &[Case] = &[
     Case {
         row: "30",
         name: "a lower metric",
+        cloned: true,
         setup: &[
             "ip route add 10.9.0.0/24 via 10.0.2.2 metric 20",
             "ip route add 10.9.0.0/24 via 10.0.3.2 metric 10",
