@@ -33,6 +33,18 @@ impl Router6 {
 
     fn start(label: &str) -> Self {
         let place = Place::new(label);
+        for namespace in [
+            &place.client.namespace,
+            &place.server.namespace,
+            &place.other.namespace,
+            &place.router,
+        ] {
+            // Link-local addresses are used at once.
+            for name in ["all/accept_dad", "default/accept_dad"] {
+                namespace.sysctl(&format!("net/ipv6/conf/{name}"), "0").unwrap();
+            }
+            namespace.sysctl("net/ipv6/conf/all/disable_ipv6", "0").unwrap();
+        }
         for (host, net) in [(&place.client, 1), (&place.server, 2), (&place.other, 3)] {
             let six = |command: &str| ip6(&host.namespace, command);
             six(&format!("address add 2001:db8:{net}::2/64 dev eth0 nodad"));
@@ -76,7 +88,13 @@ impl Router6 {
 
     /// Waits until XDP forwards packets to [`BEYOND`] and their answers.
     fn await_forwarding(&self) {
-        wait_until("XDP to forward IPv6", PATIENCE, || self.ping(BEYOND) == (2 * COUNT, COUNT))
+        self.await_forwarded(2 * COUNT);
+    }
+
+    /// Waits until XDP forwards so many packets of a ping of [`BEYOND`]: answers of the other host come by `right2`, to
+    /// which the agent is not attached.
+    fn await_forwarded(&self, forwarded: u64) {
+        wait_until("XDP to forward IPv6", PATIENCE, || self.ping(BEYOND) == (forwarded, COUNT))
             .unwrap_or_else(|error| panic!("{error:#}; {}", self.story()));
     }
 
@@ -142,7 +160,7 @@ fn row_30_a_changed_ipv6_route_is_followed_by_the_next_packet() {
         router.heard_by(&router.other.namespace) == COUNT
     })
     .unwrap_or_else(|error| panic!("{error:#}; {}", router.story()));
-    router.await_forwarding();
+    router.await_forwarded(COUNT);
     router.ip6("route add 2001:db8:9::/64 via 2001:db8:2::2");
     wait_until("the more specific route to be followed", PATIENCE, || {
         router.heard_by(&router.server.namespace) == COUNT
