@@ -22,7 +22,7 @@ use aya::{
     programs::{ProgramFd, ProgramInfo, Xdp, XdpMode, loaded_programs},
 };
 use route_cache_bench_ebpf::{Hop, PAGE, PAGES, Position, Traffic};
-use route_cache_common::maps;
+use route_cache_common::{Family as _, V4};
 use route_cache_lab::{Agent, Namespace, Snmp};
 
 use crate::{
