@@ -19,8 +19,8 @@ use aya::{
     },
 };
 use route_cache_common::{
-    Address4, Clone4, Config, NextHop, Outcome, Tally, clones::CloneWords, config::ClockReading,
-    maps, next_hop::NeighbourKey4, outcome::OutcomeCount, route::RouteWords,
+    Address4, ClonedRoute, Config, Family as _, V4, NextHop, Outcome, Tally, clones::CloneWords, config::ClockReading,
+    maps, next_hop::NeighbourKey, outcome::OutcomeCount, route::RouteWords,
 };
 
 use crate::sys::{self, BatchResult};
@@ -78,7 +78,11 @@ pub(crate) struct Writer {
     /// Marks on next hops used while stale.
     pub(crate) touched: Array<MapData, u32>,
     /// On-link destinations.
-    pub(crate) neighbours: HashMap<MapData, NeighbourKey4, u32>,
+    pub(crate) neighbours: HashMap<MapData, NeighbourKey<Address4>, u32>,
+    /// VLAN devices.
+    pub(crate) vlans: HashMap<MapData, u32, u32>,
+    /// Buckets of next-hop groups.
+    pub(crate) groups: Array<MapData, u32>,
     egress: Map,
     routes: MapData,
     generations: MapData,
@@ -88,14 +92,16 @@ impl Writer {
     /// Takes the maps out of the object, and puts one trie of up to `max_routes` prefixes into the slot of every CPU.
     pub(crate) fn take(ebpf: &mut Ebpf, max_routes: u32, cpus: u32) -> Result<Self> {
         let trie = || LpmTrie::<MapData, Address4, RouteWords>::create(max_routes, NO_PREALLOC);
-        let mut routes = fill_slots(ebpf, maps::ROUTES4, cpus, trie, true)?;
+        let mut routes = fill_slots(ebpf, V4::ROUTES, cpus, trie, true)?;
         Ok(Self {
             config: take(ebpf, maps::CONFIG)?,
             ports: take(ebpf, maps::PORTS)?,
             local_addresses: take(ebpf, maps::LOCAL_ADDRESSES)?,
             next_hops: take(ebpf, maps::NEXT_HOPS)?,
             touched: take(ebpf, maps::NEXT_HOPS_TOUCHED)?,
-            neighbours: take(ebpf, maps::NEIGHBOURS4)?,
+            neighbours: take(ebpf, V4::NEIGHBOURS)?,
+            vlans: take(ebpf, maps::VLANS)?,
+            groups: take(ebpf, maps::GROUPS)?,
             egress: ebpf
                 .take_map(maps::EGRESS)
                 .ok_or_else(|| anyhow!("the BPF object has no map {}", maps::EGRESS))?,
@@ -174,7 +180,7 @@ impl CloneTable {
     /// Makes a table of up to `capacity` clones for every CPU.
     pub(crate) fn make_all(ebpf: &mut Ebpf, capacity: u32, cpus: u32) -> Result<Vec<Self>> {
         let hash = || HashMap::<MapData, Address4, CloneWords>::create(capacity, NO_PREALLOC);
-        let made = fill_slots(ebpf, maps::CLONES4, cpus, hash, false)?;
+        let made = fill_slots(ebpf, V4::CLONES, cpus, hash, false)?;
         Ok((0..cpus)
             .zip(made)
             .map(|(cpu, map)| Self { cpu, capacity, map, removed: AtomicU64::new(0) })
@@ -185,10 +191,10 @@ impl CloneTable {
     pub(crate) fn visit(
         &self,
         batch: usize,
-        mut visit: impl FnMut(&[Address4], &[Clone4]),
+        mut visit: impl FnMut(&[Address4], &[ClonedRoute]),
     ) -> io::Result<()> {
-        let empty = Clone4::new([0; 4], 0, 0);
-        let mut walk = sys::Walk::<Address4, Clone4>::new(self.map.fd().as_fd(), batch, empty);
+        let empty = ClonedRoute::new([0; 4], 0, 0);
+        let mut walk = sys::Walk::<Address4, ClonedRoute>::new(self.map.fd().as_fd(), batch, empty);
         while let Some((keys, clones)) = walk.next()? {
             visit(keys, clones);
         }
@@ -196,8 +202,8 @@ impl CloneTable {
     }
 
     /// The clone of a destination.
-    pub(crate) fn get(&self, destination: Address4) -> io::Result<Option<Clone4>> {
-        let mut clone = Clone4::new([0; 4], 0, 0);
+    pub(crate) fn get(&self, destination: Address4) -> io::Result<Option<ClonedRoute>> {
+        let mut clone = ClonedRoute::new([0; 4], 0, 0);
         match sys::lookup(self.map.fd().as_fd(), &destination, &mut clone) {
             Ok(()) => Ok(Some(clone)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -207,7 +213,7 @@ impl CloneTable {
 
     /// Puts clones into the table, as only the program does otherwise.
     #[cfg(test)]
-    pub(crate) fn put(&self, destinations: &[Address4], clones: &[Clone4]) -> BatchResult {
+    pub(crate) fn put(&self, destinations: &[Address4], clones: &[ClonedRoute]) -> BatchResult {
         sys::update_batch(self.map.fd().as_fd(), destinations, clones)
     }
 

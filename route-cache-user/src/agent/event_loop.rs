@@ -24,7 +24,7 @@ use super::{
 use crate::{
     cli::AgentOptions,
     dataplane::{
-        Dataplane, Sizes,
+        Dataplane, GROUPS, Sizes,
         attach::{Attachments, Wanted},
         clock::ClockReader,
         forwarder,
@@ -100,7 +100,7 @@ impl EventLoop {
             trace::packets(&mut ebpf)?;
         }
         let limits =
-            Limits { routes: sizes.routes, hops: sizes.hops, bypass: options.bypass_netfilter };
+            Limits { routes: sizes.routes, hops: sizes.hops, groups: GROUPS, bypass: options.bypass_netfilter };
         let window = u32::try_from(clock.seconds(ADMISSION_WINDOW.as_secs())).unwrap_or(u32::MAX);
         let trace_every = options.trace_packets.unwrap_or(0);
         let config = Config { trace_every, window, ..Config::default() };
@@ -167,7 +167,7 @@ impl EventLoop {
         if !wanted.iter().any(|link| state.attachments.is_attached(link.ifindex)) {
             bail!("none of the interfaces wanted could be attached");
         }
-        let found = interlock::poll(&tables.link_names(), self.shared.options().bypass_netfilter)?;
+        let found = interlock::poll(&tables.subjects(), self.shared.options().bypass_netfilter)?;
         state.fib.set_interlocks(found);
         *state.resyncs.entry(Cause::Start).or_default() += 1;
         state.fib.replace(tables);
@@ -239,7 +239,7 @@ impl EventLoop {
             let (shared, bypass) =
                 (Arc::clone(&self.shared), self.shared.options().bypass_netfilter);
             self.interlocks = Some(tokio::task::spawn_blocking(move || {
-                let names = shared.read().fib.tables.link_names();
+                let names = shared.read().fib.tables.subjects();
                 interlock::poll(&names, bypass)
             }));
         }

@@ -48,6 +48,13 @@ impl Writer {
             let written = self.ports.set(ifindex, word, 0);
             written.with_context(|| format!("cannot set up ingress interface {ifindex}"))?;
         }
+        for key in &plan.vlans_removed {
+            benign_if_missing(self.vlans.remove(key)).context("cannot remove a VLAN device")?;
+        }
+        for &(key, ifindex) in &plan.vlans_added {
+            let entered = self.vlans.insert(key, ifindex, 0);
+            entered.with_context(|| format!("cannot enter VLAN device {ifindex}"))?;
+        }
         for &ifindex in &plan.egress_closed {
             let closed = self.close_egress(ifindex);
             closed.with_context(|| format!("cannot close interface {ifindex} for redirects"))?;
@@ -61,6 +68,10 @@ impl Writer {
         for (index, element) in &plan.hops {
             self.write_hop(*index, element)
                 .with_context(|| format!("cannot write next hop {index}"))?;
+        }
+        for &(bucket, id) in &plan.buckets {
+            let written = self.groups.set(bucket, id.0, 0);
+            written.with_context(|| format!("cannot write bucket {bucket} of the groups"))?;
         }
         for (key, id) in &plan.neighbours_added {
             let entered = self.neighbours.insert(key, id.0, 0);

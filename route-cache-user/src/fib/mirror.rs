@@ -6,9 +6,10 @@ use std::{
 };
 
 use ipnet::Ipv4Net;
-use route_cache_common::{Clone4, NextHopId, Outcome, Route, route::RouteWords};
+use route_cache_common::{Action, ClonedRoute, NextHopId, Outcome, Route, route::RouteWords};
 
 use super::{
+    groups::Groups,
     hops::Hops,
     interlock,
     message::{Event, Ifindex},
@@ -19,7 +20,7 @@ use super::{
 use crate::sweep::policy::Reason;
 
 /// A route as it was last written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Installed {
     /// The judgement it came from.
     pub(crate) verdict: Verdict,
@@ -34,6 +35,8 @@ pub(crate) struct Limits {
     pub(crate) routes: u32,
     /// Most next hops.
     pub(crate) hops: u32,
+    /// Most next-hop groups.
+    pub(crate) groups: u32,
     /// `--bypass-netfilter`.
     pub(crate) bypass: bool,
 }
@@ -46,6 +49,8 @@ pub(super) struct Dirty {
     pub(super) neighbours: BTreeSet<NeighbourKey>,
     pub(super) interfaces: BTreeSet<Ifindex>,
     pub(super) locals: bool,
+    /// How groups are used, or the members of some.
+    pub(super) groups: bool,
     /// A dump took the place of what was known.
     pub(super) replaced: bool,
 }
@@ -57,6 +62,8 @@ pub(crate) struct Fib {
     pub(crate) tables: Tables,
     /// Next hops with their ids.
     pub(crate) hops: Hops,
+    /// Groups of them with their numbers.
+    pub(crate) groups: Groups<HopKey>,
     /// Slots of routes.
     pub(crate) slots: Slots,
     /// Routes in the trie.
@@ -69,11 +76,14 @@ pub(crate) struct Fib {
     pub(super) full: Option<&'static str>,
     pub(super) attached: BTreeSet<Ifindex>,
     pub(super) ports: BTreeMap<Ifindex, u64>,
+    pub(super) vlans: BTreeMap<u32, Ifindex>,
     pub(super) egress: BTreeSet<Ifindex>,
     pub(super) locals: HashSet<Ipv4Addr>,
     /// Routes that go now go with an address.
     pub(super) address_gone: bool,
     pub(super) custom_locals: HashSet<Ipv4Net>,
+    /// There were policy rules beyond the default three: the kernel looks sources up ever since.
+    pub(super) custom_rules: bool,
     pub(super) dirty: Dirty,
     pub(super) limits: Limits,
 }
@@ -84,6 +94,7 @@ impl Fib {
         Self {
             tables: Tables::default(),
             hops: Hops::new(limits.hops),
+            groups: Groups::new(limits.groups),
             slots: Slots::new(limits.routes),
             installed: HashMap::new(),
             interlocks: interlock::Found::default(),
@@ -91,10 +102,12 @@ impl Fib {
             full: None,
             attached: BTreeSet::new(),
             ports: BTreeMap::new(),
+            vlans: BTreeMap::new(),
             egress: BTreeSet::new(),
             locals: HashSet::new(),
             address_gone: false,
             custom_locals: HashSet::new(),
+            custom_rules: false,
             dirty: Dirty::default(),
             limits,
         }
@@ -115,14 +128,21 @@ impl Fib {
     /// What stands against forwarding what an interface receives.
     pub(crate) fn ingress(&self, ifindex: Ifindex) -> Vec<String> {
         let mut reasons = self.tables.ingress(ifindex, self.limits.bypass);
-        reasons.extend(self.interlocks.by_interface.get(&ifindex).into_iter().flatten().cloned());
+        let port = self.tables.port_of(ifindex);
+        for ifindex in BTreeSet::from([ifindex, port]) {
+            let found = &self.interlocks;
+            reasons.extend(found.by_interface.get(&ifindex).into_iter().flatten().cloned());
+            reasons.extend(found.by_ingress.get(&ifindex).into_iter().flatten().cloned());
+        }
         reasons
     }
 
     /// Whether frames may be redirected out of an interface.
     pub(crate) fn egress(&self, ifindex: Ifindex) -> Result<(), Against> {
         self.tables.egress(ifindex, self.limits.bypass)?;
-        match self.interlocks.by_interface.get(&ifindex).and_then(|reasons| reasons.first()) {
+        let devices = [ifindex, self.tables.port_of(ifindex)];
+        let mut found = devices.iter().filter_map(|i| self.interlocks.by_interface.get(i)?.first());
+        match found.next() {
             Some(reason) => Err(Against { outcome: Outcome::PassEgress, reason: reason.clone() }),
             None => Ok(()),
         }
@@ -146,6 +166,12 @@ impl Fib {
                 self.dirty.interfaces.insert(*ifindex);
             }
         }
+        for ifindex in known.by_ingress.keys().chain(self.interlocks.by_ingress.keys()) {
+            if known.by_ingress.get(ifindex) != self.interlocks.by_ingress.get(ifindex) {
+                self.dirty.interfaces.insert(*ifindex);
+            }
+        }
+        self.dirty.groups |= known.picking != self.interlocks.picking;
     }
 
     /// Stops using the tables until [`Fib::replace`].
@@ -168,7 +194,11 @@ impl Fib {
         };
         let (touched, cause) = self.tables.apply(event);
         match touched {
-            Touched::Nothing | Touched::Rules => {}
+            Touched::Nothing => {}
+            Touched::Rules => {
+                self.custom_rules |= self.tables.has_custom_rules();
+                self.dirty.interfaces.extend(self.tables.links.keys());
+            }
             Touched::Interface(ifindex) => {
                 self.dirty.interfaces.insert(ifindex);
             }
@@ -176,13 +206,13 @@ impl Fib {
             Touched::Address(address) => {
                 self.dirty.locals = true;
                 self.address_gone |= cause == Some(Cause::Address);
-                if self.tables.unsure.contains(&address.ifindex) {
-                    self.dirty.interfaces.insert(address.ifindex);
-                }
+                // How its rp_filter is meant depends on whether it has any, and so may routes through it.
+                self.dirty.interfaces.insert(address.ifindex);
             }
             Touched::Prefix(prefix) => self.touch_prefix(prefix, was_local_net),
             Touched::Neighbour(key) => self.touch_neighbour(key),
             Touched::Object(id) => {
+                self.dirty.groups = true;
                 self.dirty.hops.insert(HopKey::Object(id));
                 if was_on_link != Some(self.tables.way_of_object(id)) {
                     let users = self.tables.by_object.get(&id);
@@ -225,6 +255,8 @@ impl Fib {
         self.full = None;
         self.dirty.replaced = true;
         self.dirty.locals = true;
+        self.dirty.groups = true;
+        self.custom_rules |= new.has_custom_rules();
         self.dirty.interfaces.extend(old.links.keys().chain(new.links.keys()));
         self.dirty.neighbours.extend(old.neighbours.keys().chain(new.neighbours.keys()));
         self.dirty
@@ -256,10 +288,14 @@ impl Fib {
 
     /// Why the data plane does not use a clone any more: its route has changed, its next hop is nobody's or not usable.
     /// `spares` names interfaces that go down without purging anything (S15).
-    pub(crate) fn stale(&self, clone: &Clone4, spares: impl Fn(&str) -> bool) -> Option<Reason> {
+    pub(crate) fn stale(&self, clone: &ClonedRoute, spares: impl Fn(&str) -> bool) -> Option<Reason> {
         let route = Route::unpack(clone.route);
         if let Some(reason) = self.slots.stale(route.slot, route.generation) {
             return Some(reason);
+        }
+        // A group picks anew for every packet.
+        if let Action::Group(_) = route.action {
+            return None;
         }
         let Some((key, hop)) = self.hops.of(NextHopId(clone.route[0])) else {
             return Some(Reason::Neighbour);

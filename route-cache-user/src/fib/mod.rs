@@ -11,6 +11,7 @@
 //! - [`plan`]: what is to be written there; [`install`]: writing it, in the order that keeps old answers from looking new.
 
 pub(crate) mod dump;
+pub(crate) mod groups;
 pub(crate) mod hops;
 pub(crate) mod install;
 pub(crate) mod interlock;
@@ -20,6 +21,8 @@ pub(crate) mod netlink;
 pub(crate) mod plan;
 #[cfg(test)]
 mod plan_test;
+pub(crate) mod rules;
 pub(crate) mod slots;
 pub(crate) mod tables;
 pub(crate) mod verdict;
+pub(crate) mod vlan;

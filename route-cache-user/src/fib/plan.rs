@@ -1,21 +1,24 @@
 //! The plan: what has to be written to the data plane so that it says what the tables say.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::Ipv4Addr,
 };
 
 use ipnet::Ipv4Net;
 use route_cache_common::{
-    Action, Config, NextHop, NextHopId, Outcome, Port, Route,
-    next_hop::{NeighbourKey4, NextHopVersion},
-    route::RouteWords,
+    Action, Config, MAX_IFINDEX, NextHop, NextHopId, Outcome, Port, Route,
+    next_hop::{NeighbourKey, NextHopVersion},
+    route::{BUCKETS, RouteWords},
+    vlan_key,
 };
 
 use super::{
+    groups::{GroupKey, Member},
+    interlock::Picking,
     message::{Ifindex, Link, Neighbour},
     mirror::{Fib, Installed},
-    verdict::{Against, HopKey, Verdict, Way, ancestors},
+    verdict::{Against, HopKey, Judged, Verdict, Way, ancestors},
 };
 use crate::sweep::policy::Reason;
 
@@ -28,16 +31,22 @@ pub(crate) struct Plan {
     pub(crate) locals_removed: Vec<Ipv4Addr>,
     /// Words of ingress interfaces.
     pub(crate) ports: Vec<(Ifindex, u64)>,
+    /// VLAN devices to enter: key of the map, and interface index.
+    pub(crate) vlans_added: Vec<(u32, Ifindex)>,
+    /// VLAN devices to remove.
+    pub(crate) vlans_removed: Vec<u32>,
     /// Interfaces to close for redirects.
     pub(crate) egress_closed: Vec<Ifindex>,
     /// Interfaces to open for redirects.
     pub(crate) egress_opened: Vec<Ifindex>,
     /// Next hops: index, and the element with its new version current.
     pub(crate) hops: Vec<(u32, NextHop)>,
+    /// Buckets of groups: element of the map, and next hop.
+    pub(crate) buckets: Vec<(u32, NextHopId)>,
     /// On-link destinations to enter.
-    pub(crate) neighbours_added: Vec<(NeighbourKey4, NextHopId)>,
+    pub(crate) neighbours_added: Vec<(NeighbourKey<route_cache_common::Address4>, NextHopId)>,
     /// On-link destinations to remove.
-    pub(crate) neighbours_removed: Vec<NeighbourKey4>,
+    pub(crate) neighbours_removed: Vec<NeighbourKey<route_cache_common::Address4>>,
     /// Routes to write, longest prefix first: what is more specific must be there before the route that covers it gets
     /// its new generation.
     pub(crate) routes: Vec<(Ipv4Net, RouteWords)>,
@@ -62,9 +71,19 @@ impl Fib {
     /// What has to be written, assuming that it will be.
     pub(crate) fn plan(&mut self) -> Plan {
         let mut plan = Plan::default();
-        let dirty = std::mem::take(&mut self.dirty);
+        // The last plan is written: what led to the groups given back then is gone.
+        self.groups.settle();
+        let mut dirty = std::mem::take(&mut self.dirty);
         let mut hops = dirty.hops;
-        self.plan_interfaces(&dirty.interfaces, &mut hops, &mut plan);
+        if !dirty.interfaces.is_empty() {
+            let on_them = |link: &&Link| {
+                link.vlan.and_then(|vlan| vlan.lower).is_some_and(|lower| dirty.interfaces.contains(&lower))
+            };
+            let on_them: Vec<_> = self.tables.links.values().filter(on_them).map(|link| link.ifindex).collect();
+            dirty.interfaces.extend(on_them);
+            self.plan_interfaces(&dirty.interfaces, &mut hops, &mut plan);
+            self.plan_vlans(&mut plan);
+        }
         for key in dirty.neighbours {
             if self.tables.neighbours.get(&key).is_some_and(is_resolved) {
                 self.hops.take(HopKey::Neighbour(key));
@@ -72,6 +91,12 @@ impl Fib {
             hops.insert(HopKey::Neighbour(key));
         }
         self.plan_routes(&dirty.prefixes, &mut hops, &mut plan);
+        if dirty.groups || !dirty.interfaces.is_empty() {
+            let keys: Vec<_> = self.groups.keys().cloned().collect();
+            for key in keys {
+                self.plan_group(&key, &mut hops, &mut plan);
+            }
+        }
         for key in hops {
             self.plan_hop(key, &mut plan);
         }
@@ -87,7 +112,10 @@ impl Fib {
         if self.reasons().is_empty() {
             plan.flags |= Config::ACCELERATE4;
         }
-        if !self.custom_locals.is_empty() {
+        if self.interlocks.picking == Picking::Ports {
+            plan.flags |= Config::HASH_PORTS4;
+        }
+        if !self.custom_locals.is_empty() || self.custom_rules {
             plan.flags |= Config::CHECK_SOURCE;
         }
         plan
@@ -102,14 +130,15 @@ impl Fib {
         for &ifindex in dirty {
             let word = match self.tables.links.get(&ifindex).and_then(|link| link.mac) {
                 Some(mac)
-                    if self.attached.contains(&ifindex) && self.ingress(ifindex).is_empty() =>
+                    if self.attached.contains(&self.tables.port_of(ifindex)) && self.ingress(ifindex).is_empty() =>
                 {
                     let partial = if self.tables.has_partial_checksums(ifindex) {
                         Port::PARTIAL_CHECKSUMS
                     } else {
                         0
                     };
-                    Port { mac, flags: Port::ACCELERATE4 | partial }.pack()
+                    let reverse = self.tables.reverse_path(ifindex).unwrap_or(Port::REVERSE_STRICT);
+                    Port { mac, flags: Port::ACCELERATE4 | partial | reverse }.pack()
                 }
                 _ => 0,
             };
@@ -151,18 +180,20 @@ impl Fib {
                 self.custom_locals.remove(prefix);
             }
             let wanted = self.tables.verdict(prefix);
-            let known = self.installed.get(prefix).copied();
-            if wanted == known.map(|known| known.verdict) {
+            let known = self.installed.get(prefix).cloned();
+            if wanted.as_ref() == known.as_ref().map(|known| &known.verdict) {
                 continue;
             }
-            let reason =
-                known.map_or(Reason::Route, |known| self.reason(known.verdict.way, wanted));
-            let slot = match (wanted, known) {
+            let reason = known.as_ref().map_or(Reason::Route, |known| {
+                self.reason(&known.verdict.way, wanted.as_ref())
+            });
+            let mut released = None;
+            let slot = match (&wanted, known) {
                 (None, None) => continue,
                 (None, Some(known)) => {
                     let slot = Route::unpack(known.words).slot;
                     self.installed.remove(prefix);
-                    self.release_hop(known.verdict.way, hops);
+                    self.release(&known.verdict.way, hops);
                     plan.routes_removed.push(*prefix);
                     plan.generations.push((slot, self.slots.raise(slot, reason)));
                     self.slots.give_back(slot);
@@ -170,7 +201,7 @@ impl Fib {
                 }
                 (Some(_), Some(known)) => {
                     let slot = Route::unpack(known.words).slot;
-                    self.release_hop(known.verdict.way, hops);
+                    released = Some(known.verdict.way);
                     plan.generations.push((slot, self.slots.raise(slot, reason)));
                     slot
                 }
@@ -182,7 +213,7 @@ impl Fib {
                     if !at_start {
                         let cover = ancestors(prefix).find(|net| self.installed.contains_key(net));
                         // S3: an address that was added is a route to itself.
-                        let is_local = wanted.is_some_and(|wanted| {
+                        let is_local = wanted.as_ref().is_some_and(|wanted| {
                             matches!(wanted.way, Way::Pass(Outcome::PassLocal, _))
                         });
                         let reason = if is_local { Reason::Address } else { Reason::Route };
@@ -192,8 +223,15 @@ impl Fib {
                 }
             };
             let Some(verdict) = wanted else { continue };
+            let Verdict { way, mtu } = verdict;
+            let (action, way) = self.action(way, hops, plan);
+            let verdict = Verdict { way, mtu };
+            // Now, so that a next hop of both ways keeps its id.
+            if let Some(way) = released {
+                self.release(&way, hops);
+            }
             let words = Route {
-                action: self.action(verdict.way, hops),
+                action,
                 slot,
                 generation: self.slots.generation(slot).unwrap_or(0),
                 mtu: verdict.mtu,
@@ -223,14 +261,14 @@ impl Fib {
     }
 
     /// Why the clones of a route go that led this way and now is what it is wanted to be.
-    fn reason(&self, way: Way, wanted: Option<Verdict>) -> Reason {
+    fn reason(&self, way: &Way, wanted: Option<&Verdict>) -> Reason {
         let ifindex = match way {
-            Way::OnLink(ifindex) => Some(ifindex),
-            Way::Via(key) => self.tables.neighbour_of(key).ok().map(|(ifindex, _)| ifindex),
-            Way::Pass(..) => None,
+            Way::OnLink(ifindex) => Some(*ifindex),
+            Way::Via(key) => self.tables.neighbour_of(*key).ok().map(|(ifindex, _)| ifindex),
+            Way::Group(_) | Way::Pass(..) => None,
         };
         let is_running = |ifindex| self.tables.links.get(&ifindex).is_some_and(Link::is_running);
-        match wanted.map(|wanted| wanted.way) {
+        match wanted.map(|wanted| &wanted.way) {
             Some(Way::Pass(Outcome::PassLocal, _)) => Reason::Address,
             Some(_) => Reason::Route,
             None if ifindex.is_some_and(|ifindex| !is_running(ifindex)) => Reason::LinkDown,
@@ -240,33 +278,132 @@ impl Fib {
         }
     }
 
-    fn action(&mut self, way: Way, hops: &mut BTreeSet<HopKey>) -> Action {
-        match way {
-            Way::Pass(outcome, _) => Action::Pass(outcome),
-            Way::OnLink(ifindex) => Action::OnLink(ifindex),
+    /// What to write for a way, and the way as it is kept.
+    fn action(
+        &mut self,
+        way: Way,
+        hops: &mut BTreeSet<HopKey>,
+        plan: &mut Plan,
+    ) -> (Action, Way) {
+        match &way {
+            Way::Pass(outcome, _) => (Action::Pass(*outcome), way),
+            Way::OnLink(ifindex) => (Action::OnLink(*ifindex), way),
             Way::Via(key) => {
-                hops.insert(key);
-                match self.hops.take(key) {
+                hops.insert(*key);
+                match self.hops.take(*key) {
                     Some(hop) => {
                         hop.routes += 1;
-                        Action::Via(hop.id)
+                        (Action::Via(hop.id), way)
                     }
                     None => {
                         self.full = Some("there are more next hops than fit (--max-next-hops)");
-                        Action::Pass(Outcome::PassNeighbour)
+                        (Action::Pass(Outcome::PassNeighbour), way)
                     }
                 }
             }
+            Way::Group(key) => match self.groups.take(key) {
+                Some((held, group)) => {
+                    group.routes += 1;
+                    let (number, is_new) = (group.number, group.routes == 1);
+                    if is_new {
+                        self.plan_group(&held, hops, plan);
+                    }
+                    (Action::Group(number), Way::Group(held))
+                }
+                None => {
+                    let outcome = Outcome::PassRoute;
+                    (Action::Pass(outcome), Way::Pass(outcome, "there are more next-hop groups than fit"))
+                }
+            },
         }
     }
 
-    fn release_hop(&mut self, way: Way, hops: &mut BTreeSet<HopKey>) {
-        if let Way::Via(key) = way
-            && let Some(hop) = self.hops.get_mut(&key)
-        {
+    /// A route does not lead this way any more.
+    fn release(&mut self, way: &Way, hops: &mut BTreeSet<HopKey>) {
+        match way {
+            Way::Via(key) => self.release_hop(*key, hops),
+            Way::Group(key) => {
+                let Some(group) = self.groups.get_mut(key) else { return };
+                group.routes = group.routes.saturating_sub(1);
+                if group.routes == 0 {
+                    for member in self.groups.give_back(key).unwrap_or_default() {
+                        self.release_hop(member.key, hops);
+                    }
+                }
+            }
+            Way::OnLink(_) | Way::Pass(..) => {}
+        }
+    }
+
+    fn release_hop(&mut self, key: HopKey, hops: &mut BTreeSet<HopKey>) {
+        if let Some(hop) = self.hops.get_mut(&key) {
             hop.routes = hop.routes.saturating_sub(1);
             hops.insert(key);
         }
+    }
+
+    /// Who the members of a group are, and where its buckets lead.
+    fn plan_group(
+        &mut self,
+        key: &GroupKey<HopKey>,
+        hops: &mut BTreeSet<HopKey>,
+        plan: &mut Plan,
+    ) {
+        let judged = self.judge_group(key);
+        let none = Judged { all: Vec::new(), usable: Vec::new() };
+        let (Judged { all, usable }, reason) = match judged {
+            Ok(judged) => (judged, None),
+            Err(reason) => (none, Some(reason)),
+        };
+        let mut all_have_ids = true;
+        for Member { key, .. } in &all {
+            hops.insert(*key);
+            match self.hops.take(*key) {
+                Some(hop) => hop.routes += 1,
+                None => all_have_ids = false,
+            }
+        }
+        if !all_have_ids {
+            self.full = Some("there are more next hops than fit (--max-next-hops)");
+        }
+        let ids: Vec<_> = usable
+            .iter()
+            .filter_map(|member| Some((self.hops.get(&member.key)?.id, member.weight)))
+            .collect();
+        let Some(group) = self.groups.get_mut(key) else { return };
+        let first = group.number * BUCKETS;
+        let changed = group.buckets.deal(&ids);
+        plan.buckets.extend(changed.into_iter().map(|(bucket, id)| (first + bucket, id)));
+        group.reason = reason;
+        // After the new ones were taken: who stays keeps its id.
+        for member in std::mem::replace(&mut group.members, all) {
+            self.release_hop(member.key, hops);
+        }
+    }
+
+    fn judge_group(&self, key: &GroupKey<HopKey>) -> Result<Judged, String> {
+        match self.interlocks.picking {
+            Picking::Kernel(reason) => Err(reason.into()),
+            Picking::Addresses | Picking::Ports => self.tables.members_of(key),
+        }
+    }
+
+    /// Which VLAN devices there are on which interface.
+    fn plan_vlans(&mut self, plan: &mut Plan) {
+        let mut wanted = BTreeMap::new();
+        for link in self.tables.links.values() {
+            let lower = link.vlan.and_then(|vlan| self.tables.below(link, vlan).ok());
+            if let (Some(vlan), Some(lower)) = (link.vlan, lower)
+                && lower < MAX_IFINDEX
+            {
+                wanted.insert(vlan_key(lower, vlan.id), link.ifindex);
+            }
+        }
+        let gone = self.vlans.keys().filter(|key| !wanted.contains_key(key));
+        plan.vlans_removed.extend(gone);
+        let new = wanted.iter().filter(|(key, ifindex)| self.vlans.get(key) != Some(ifindex));
+        plan.vlans_added.extend(new.map(|(key, ifindex)| (*key, *ifindex)));
+        self.vlans = wanted;
     }
 
     fn plan_hop(&mut self, key: HopKey, plan: &mut Plan) {
@@ -284,7 +421,7 @@ impl Fib {
             Ok(version) if is_needed => NextHopVersion { id: id.0, ..*version },
             Err(against) if is_needed => NextHopVersion {
                 id: id.0,
-                pass: against.outcome as u16,
+                pass: against.outcome as u8,
                 ..NextHopVersion::default()
             },
             Ok(_) | Err(_) => NextHopVersion { id: NextHopId::NONE.0, ..NextHopVersion::default() },
@@ -296,7 +433,7 @@ impl Fib {
             plan.hops.push((id.index(), hop.element));
         }
         if let HopKey::Neighbour((ifindex, address)) = key {
-            let on_link = NeighbourKey4 { ifindex, address: address.octets() };
+            let on_link = NeighbourKey { ifindex, address: address.octets() };
             if !is_needed {
                 plan.neighbours_removed.push(on_link);
             } else if !std::mem::replace(&mut hop.listed, true) {
@@ -328,7 +465,9 @@ impl Fib {
         Ok(NextHopVersion {
             id: 0,
             ifindex,
-            mtu: link.mtu,
+            port: self.tables.port_of(ifindex) as u16,
+            vlan: link.vlan.map_or(0, |vlan| vlan.id),
+            mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
             addresses: NextHopVersion::addresses(destination, source),
             flags: NextHopVersion::USABLE | stale,
             pass: 0,

@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use route_cache_common::{
     Action, NextHop, NextHopId, Outcome, Route,
-    next_hop::{NeighbourKey4, NextHopVersion},
+    next_hop::{NeighbourKey, NextHopVersion},
     route::RouteWords,
 };
 
@@ -37,7 +37,7 @@ struct DataPlane {
     routes: BTreeMap<Ipv4Net, RouteWords>,
     generations: HashMap<u32, u32>,
     hops: HashMap<u32, NextHop>,
-    neighbours: HashMap<NeighbourKey4, NextHopId>,
+    neighbours: HashMap<NeighbourKey<route_cache_common::Address4>, NextHopId>,
     clones: HashMap<Ipv4Addr, RouteWords>,
 }
 
@@ -58,7 +58,7 @@ impl DataPlane {
                     Action::Via(id) => id,
                     Action::OnLink(ifindex) => *self
                         .neighbours
-                        .get(&NeighbourKey4 { ifindex, address: to.octets() })
+                        .get(&NeighbourKey { ifindex, address: to.octets() })
                         .ok_or(())?,
                 };
                 Route::resolved(*words, id)

@@ -8,7 +8,7 @@ use std::{
 use ipnet::Ipv4Net;
 
 use super::message::{
-    Address, Event, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopObject, Qdisc,
+    Address, Event, Hop, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind, NextHopObject, Qdisc,
     RouteTarget, Rule,
 };
 use super::verdict::{TABLE_DEFAULT, TABLE_LOCAL};
@@ -41,6 +41,8 @@ pub(crate) struct Tables {
     pub(crate) objects: HashMap<u32, NextHopObject>,
     /// Neighbours, of every state.
     pub(crate) neighbours: BTreeMap<NeighbourKey, Neighbour>,
+    /// Tables that had a route since the last dump, and whether one that is not unicast and not an error.
+    pub(crate) used_tables: HashMap<u32, bool>,
     /// IPv4 policy rules.
     pub(crate) rules: Vec<Rule>,
     /// Interfaces whose routes may have vanished without a message. Nothing is sent through them until the next dump:
@@ -118,6 +120,11 @@ const IFF_UP: u32 = 1;
 const IFF_LOWER_UP: u32 = 1 << 16;
 
 impl Link {
+    /// Up, whatever the carrier.
+    pub(crate) const fn is_up(&self) -> bool {
+        self.flags & IFF_UP != 0
+    }
+
     /// Up, with a carrier.
     pub(crate) const fn is_running(&self) -> bool {
         self.flags & IFF_UP != 0 && self.flags & IFF_LOWER_UP != 0
@@ -136,12 +143,19 @@ impl KernelRoute {
     }
 }
 
+impl Hop {
+    /// The same next hop, whatever its state.
+    fn same(&self, other: &Self) -> bool {
+        (self.ifindex, self.gateway) == (other.ifindex, other.gateway)
+    }
+}
+
 impl RouteTarget {
     /// The interface of the first next hop.
     pub(crate) fn first_interface(&self) -> Option<Ifindex> {
         match self {
             Self::Hop(hop) => Some(hop.ifindex),
-            Self::Multipath(hops) => hops.first().map(|hop| hop.ifindex),
+            Self::Multipath(hops) => hops.first().map(|first| first.hop.ifindex),
             Self::None | Self::Object(_) => None,
         }
         .filter(|ifindex| *ifindex != 0)
@@ -149,12 +163,12 @@ impl RouteTarget {
 
     fn same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Hop(a), Self::Hop(b)) => (a.ifindex, a.gateway) == (b.ifindex, b.gateway),
+            (Self::Hop(a), Self::Hop(b)) => a.same(b),
             (Self::Multipath(a), Self::Multipath(b)) => {
                 a.len() == b.len()
                     && a.iter()
                         .zip(b)
-                        .all(|(a, b)| (a.ifindex, a.gateway) == (b.ifindex, b.gateway))
+                        .all(|(a, b)| a.weight == b.weight && a.hop.same(&b.hop))
             }
             (Self::None | Self::Object(_) | Self::Hop(_) | Self::Multipath(_), _) => self == other,
         }
@@ -258,17 +272,26 @@ impl Tables {
         if was.as_ref() == Some(is) {
             return (Touched::Nothing, None);
         }
-        let went_down = was.is_some_and(|was| was.flags & IFF_UP != 0 && is.flags & IFF_UP == 0);
+        let lost = |flag| was.as_ref().is_some_and(|was| was.flags & flag != 0) && is.flags & flag == 0;
+        // Next-hop objects, and their routes with them, go with the carrier already (`nh_netdev_event`).
+        let went_down = lost(IFF_UP) || (lost(IFF_LOWER_UP) && self.has_objects_on(ifindex));
         if went_down {
             self.unsure.insert(ifindex);
         }
         (Touched::Interface(ifindex), went_down.then_some(Cause::Link))
     }
 
+    fn has_objects_on(&self, ifindex: Ifindex) -> bool {
+        self.objects.values().any(
+            |object| matches!(&object.kind, NextHopKind::Hop(hop) if hop.ifindex == ifindex),
+        )
+    }
+
     fn netconf(&mut self, news: Netconf) -> (Touched, Option<Cause>) {
         let known = self.netconf.entry(news.ifindex).or_insert(news);
         known.forwarding = news.forwarding.or(known.forwarding);
         known.rp_filter = news.rp_filter.or(known.rp_filter);
+        known.ignores_linkdown = news.ignores_linkdown.or(known.ignores_linkdown);
         match u32::try_from(news.ifindex) {
             Ok(ifindex) => (Touched::Interface(ifindex), None),
             Err(_) => (Touched::AllInterfaces, None),
@@ -295,6 +318,8 @@ impl Tables {
 
     /// Enters a route into the indexes.
     fn note_nets(&mut self, route: &KernelRoute) {
+        // Unicast, blackhole, unreachable, prohibit, throw.
+        *self.used_tables.entry(route.table).or_default() |= !matches!(route.kind, 1 | 6..=9);
         if route.table == TABLE_DEFAULT {
             self.default_nets.insert(route.prefix);
         }
@@ -440,6 +465,7 @@ mod tests {
             bus: None,
             master: None,
             xdp_program: None,
+            vlan: None,
         };
         assert_eq!(tables.apply(Event::Link(up.clone())), (Touched::Interface(2), None));
         assert_eq!(tables.apply(Event::Link(up.clone())), (Touched::Nothing, None));

@@ -3,7 +3,7 @@
 use std::{io, net::Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use route_cache_common::{Address4, Clone4, NextHopId};
+use route_cache_common::{Address4, ClonedRoute, NextHopId};
 
 use super::{BATCH, policy::Reason};
 use crate::{
@@ -21,7 +21,7 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    fn fits(&self, state: &State, destination: Address4, clone: &Clone4) -> bool {
+    fn fits(&self, state: &State, destination: Address4, clone: &ClonedRoute) -> bool {
         let is_inside = match self.prefix {
             None => true,
             Some(IpNet::V4(prefix)) => Ipv4Net::contains(&prefix, &Ipv4Addr::from(destination)),
@@ -31,7 +31,7 @@ impl Choice {
     }
 }
 
-fn goes_through(state: &State, clone: &Clone4) -> Option<Ifindex> {
+fn goes_through(state: &State, clone: &ClonedRoute) -> Option<Ifindex> {
     let (key, _) = state.fib.hops.of(NextHopId(clone.route[0]))?;
     state.fib.tables.neighbour_of(*key).ok().map(|(ifindex, _)| ifindex)
 }

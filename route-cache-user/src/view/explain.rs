@@ -38,12 +38,12 @@ pub(super) fn explain(
         return (Outcome::PassNoRoute, format!("no route covers {dst}"));
     };
     if let Some(Verdict { way: Way::Pass(outcome, reason), .. }) =
-        state.fib.installed.get(&prefix).map(|known| known.verdict)
+        state.fib.installed.get(&prefix).map(|known| &known.verdict)
     {
         let owner = state.fib.tables.addresses.iter().find(|address| address.local == dst);
         let whose =
             owner.map(|address| format!(" (of {})", state.fib.tables.link_name(address.ifindex)));
-        return (outcome, format!("{reason}{}", whose.unwrap_or_default()));
+        return (*outcome, format!("{reason}{}", whose.unwrap_or_default()));
     }
     match hop.and_then(|key| state.fib.hops.get(&key)) {
         None => (

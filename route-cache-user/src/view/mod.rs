@@ -255,11 +255,11 @@ impl Source for View {
         };
         let hop = match prefix
             .and_then(|prefix| state.fib.installed.get(&prefix))
-            .map(|known| known.verdict.way)
+            .map(|known| &known.verdict.way)
         {
-            Some(Way::Via(key)) => Some(key),
-            Some(Way::OnLink(ifindex)) => Some(HopKey::Neighbour((ifindex, dst))),
-            Some(Way::Pass(..)) | None => None,
+            Some(Way::Via(key)) => Some(*key),
+            Some(Way::OnLink(ifindex)) => Some(HopKey::Neighbour((*ifindex, dst))),
+            Some(Way::Group(_) | Way::Pass(..)) | None => None,
         };
         explanation.next_hop = hop.and_then(|key| hop_entry(&state, key));
         let (outcome, reason) =

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net};
-use route_cache_common::{Address4, Clone4, Outcome, Route, next_hop::NextHopVersion};
+use route_cache_common::{Address4, ClonedRoute, Outcome, Route, next_hop::NextHopVersion};
 
 use super::FAMILY;
 use crate::{
@@ -26,7 +26,7 @@ pub(super) fn clone_entry(
     names: &HopNames,
     cpu: u32,
     destination: Address4,
-    clone: &Clone4,
+    clone: &ClonedRoute,
 ) -> Option<CloneEntry> {
     let clock = &shared.clock;
     let route = Route::unpack(clone.route);
@@ -83,18 +83,22 @@ impl HopNames {
 pub(super) fn route_entry(state: &State, prefix: &Ipv4Net) -> Option<RouteEntry> {
     let tables = &state.fib.tables;
     let best: &KernelRoute = tables.candidates(prefix).next()?;
-    let verdict = state.fib.installed.get(prefix).map(|known| known.verdict);
-    let (ifindex, via, reason) = match verdict.map(|verdict| verdict.way) {
+    let verdict = state.fib.installed.get(prefix).map(|known| &known.verdict);
+    let (ifindex, via, reason) = match verdict.map(|verdict| &verdict.way) {
         None => (None, None, Some("not installed yet".to_owned())),
         Some(Way::Pass(_, reason)) => {
-            (best.target.first_interface(), None, Some(reason.to_owned()))
+            (best.target.first_interface(), None, Some((*reason).to_owned()))
         }
         Some(Way::OnLink(ifindex)) => {
-            (Some(ifindex), None, state.fib.egress(ifindex).err().map(|against| against.reason))
+            (Some(*ifindex), None, state.fib.egress(*ifindex).err().map(|against| against.reason))
+        }
+        Some(Way::Group(key)) => {
+            let reason = state.fib.groups.get(key).and_then(|group| group.reason.clone());
+            (best.target.first_interface(), None, reason)
         }
         Some(Way::Via(key)) => {
-            let neighbour = tables.neighbour_of(key).ok();
-            let reason = state.fib.hops.get(&key).and_then(|hop| hop.reason.clone());
+            let neighbour = tables.neighbour_of(*key).ok();
+            let reason = state.fib.hops.get(key).and_then(|hop| hop.reason.clone());
             (neighbour.map(|(ifindex, _)| ifindex), neighbour.map(|(_, address)| address), reason)
         }
     };

@@ -1,7 +1,7 @@
 //! Clones: made on first use, counted on, void when their route changes.
 
 use route_cache_common::{
-    Action, Clone4, Config, NextHopId, Outcome, Route, Tally, clones::Admission,
+    Action, ClonedRoute, Config, NextHopId, Outcome, Route, Tally, clones::Admission,
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 use crate::fib::plan::Plan;
 
 /// The clones of a destination, over all CPUs.
-fn clones_of(bench: &Bench, destination: [u8; 4]) -> Vec<Clone4> {
+fn clones_of(bench: &Bench, destination: [u8; 4]) -> Vec<ClonedRoute> {
     let tables = bench.plane.clones.iter();
     tables.filter_map(|table| table.get(destination).expect("readable")).collect()
 }

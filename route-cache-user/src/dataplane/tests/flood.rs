@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use route_cache_common::{
     Action, Config, NextHopId, Outcome, Port,
-    next_hop::{NeighbourKey4, NextHopVersion},
+    next_hop::{NeighbourKey, NextHopVersion},
 };
 
 use super::{
@@ -146,7 +146,7 @@ fn fill(bench: &mut Bench) -> World {
         world.routes.push((net, Leads::To(gateway, mtu.into())));
     }
     let (id, host) = ways[0].1;
-    let key = NeighbourKey4 { ifindex: bench.egress, address: [10, 2, 5, 5] };
+    let key = NeighbourKey { ifindex: bench.egress, address: [10, 2, 5, 5] };
     bench.write(&Plan { neighbours_added: vec![(key, id)], ..bench.plan() });
     let (prefix, hosts) = ("10.2.5.0/24", vec![(key.address, host)]);
     bench.add_route(prefix, Action::OnLink(bench.egress), 0);

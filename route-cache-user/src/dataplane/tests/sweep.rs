@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use route_cache_common::{Clone4, Outcome};
+use route_cache_common::{ClonedRoute, Outcome};
 
 use super::{
     super::Sizes,
@@ -41,7 +41,7 @@ fn own<'a>(mirror: &'a Mirror<'_>, destination: [u8; 4]) -> &'a CloneTable {
 }
 
 /// The whole table holds clones like this one.
-fn fill(table: &CloneTable, clone: Clone4) {
+fn fill(table: &CloneTable, clone: ClonedRoute) {
     let numbers: Vec<_> = (0..CLONES).collect();
     for batch in numbers.chunks(BATCH) {
         let destinations: Vec<_> = batch.iter().map(|&number| address(number)).collect();

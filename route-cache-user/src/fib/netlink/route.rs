@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::hop;
 use super::wire::{Attribute, Malformed, Message, align, attributes};
-use crate::fib::message::{Hop, KernelRoute, RouteTarget};
+use crate::fib::message::{Hop, KernelRoute, RouteTarget, Weighted};
 
 /// include/uapi/linux/rtnetlink.h.
 const RTA_NH_ID: u16 = 30;
@@ -80,7 +80,7 @@ fn route_mtu(metrics: &Attribute<'_>) -> Result<u32, Malformed> {
 fn multipath(attribute: &Attribute<'_>) -> Result<RouteTarget, Malformed> {
     let mut hops = Vec::new();
     let mut rest = attribute.value;
-    while let Some(&[l0, l1, flags, _weight, i0, i1, i2, i3]) = rest.first_chunk::<RTNEXTHOP>() {
+    while let Some(&[l0, l1, flags, more, i0, i1, i2, i3]) = rest.first_chunk::<RTNEXTHOP>() {
         let length = usize::from(u16::from_ne_bytes([l0, l1]));
         let inside = rest.get(RTNEXTHOP..length).ok_or(Malformed::NextHop)?;
         let ifindex = u32::from_ne_bytes([i0, i1, i2, i3]);
@@ -88,12 +88,12 @@ fn multipath(attribute: &Attribute<'_>) -> Result<RouteTarget, Malformed> {
         for attribute in attributes(inside) {
             hop::absorb(&mut hop, &attribute?)?;
         }
-        hops.push(hop);
+        hops.push(Weighted { hop, weight: u32::from(more) + 1 });
         rest = rest.get(align(length)..).unwrap_or_default();
     }
     Ok(match *hops {
         [] => RouteTarget::None,
-        [hop] => RouteTarget::Hop(hop),
+        [Weighted { hop, .. }] => RouteTarget::Hop(hop),
         _ => RouteTarget::Multipath(hops),
     })
 }
