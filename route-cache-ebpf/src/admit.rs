@@ -1,28 +1,42 @@
-//! Step: may this packet be forwarded at all, whatever the route (forwarding.md rows 1, 2, 4, 7 to 9, 12, 13, 15,
-//! 39a). Each check is a function of what it looks at.
+//! Step: may this packet be forwarded at all, whatever the route (forwarding.md rows 1, 2, 4, 7 to 9, 12, 13, 15, 17,
+//! 26, 34, 39a). Each check is a function of what it looks at.
 
-use route_cache_common::{Address4, Config, Outcome, Port};
+use route_cache_common::{Action, Family, Outcome, Port, Route};
 
 use crate::{
     clones::Way,
-    headers::{Ethernet, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP},
-    maps,
+    family::Datapath,
+    headers::{Ethernet, Header, Transport},
+    maps, next_hop,
     packet::Packet,
-    parse::Datagram,
+    parse::{Datagram, Link},
 };
 
-/// The ingress interface must be one whose IPv4 packets may be forwarded.
+/// Row 34: the interface that receives the packet is the VLAN device, where there is a tag. One for VLAN 0 says nothing
+/// but a priority; it is left to the kernel, too.
 #[inline(always)]
-pub fn port(port: Option<Port>) -> Result<Port, Outcome> {
+pub fn device(port: u32, link: Link) -> Result<u32, Outcome> {
+    match link.vlan {
+        None => Ok(port),
+        Some(vlan) => maps::vlan_device(port, vlan).ok_or(Outcome::PassVlan),
+    }
+}
+
+/// The ingress interface must be one whose packets of this family may be forwarded.
+#[inline(always)]
+pub fn port<F: Family>(port: Option<Port>) -> Result<Port, Outcome> {
     match port {
-        Some(port) if port.flags & Port::ACCELERATE4 != 0 => Ok(port),
+        Some(port) if port.flags & F::ACCELERATE_PORT != 0 => Ok(port),
         _ => Err(Outcome::PassInterface),
     }
 }
 
 /// Rows 1 and 2: the frame must be addressed to the ingress interface itself.
 #[inline(always)]
-pub fn link(ethernet: &Ethernet, port: Port) -> Result<(), Outcome> {
+pub fn link(packet: &Packet<'_>, port: Port) -> Result<(), Outcome> {
+    let Some(ethernet) = packet.get::<Ethernet>(0) else {
+        return Err(Outcome::PassMalformed);
+    };
     if ethernet.is_group() {
         return Err(Outcome::PassLinkMulticast);
     }
@@ -34,38 +48,40 @@ pub fn link(ethernet: &Ethernet, port: Port) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// Rows 4, 7, 13 and 15: checksum, TTL, and destinations that are never forwarded.
+/// Rows 4, 7, 13, 15 and 26: checksum, destinations that are never forwarded, and TTL.
 #[inline(always)]
-pub fn datagram(datagram: &Datagram<'_>) -> Result<(), Outcome> {
-    let ip = datagram.ip;
-    if !ip.checksum_is_right() {
+pub fn datagram<F: Datapath>(datagram: &Datagram<'_, F>) -> Result<(), Outcome> {
+    if !datagram.ip.is_intact() {
         return Err(Outcome::PassChecksum);
     }
-    match ip.destination() {
-        [0 | 127, ..] => return Err(Outcome::PassMartianDestination),
-        [224..=239, ..] => return Err(Outcome::PassMulticast),
-        [255, 255, 255, 255] => return Err(Outcome::PassBroadcast),
-        _ => {}
-    }
-    if ip.ttl() <= 1 {
+    F::check_destination(datagram.ip.destination())?;
+    if datagram.ip.hop_limit() <= 1 {
         return Err(Outcome::PassTtl);
     }
     Ok(())
 }
 
-/// Row 12: sources that the kernel drops as martian (`ip_route_input_slow` and `fib_validate_source`, net/ipv4).
+/// Row 17: the way back to the source (`__fib_validate_source`, net/ipv4/fib_frontend.c). What the routes do not tell
+/// with certainty, a group for example, passes.
 #[inline(always)]
-pub fn source(source: Address4, config: &Config) -> Result<(), Outcome> {
-    match source {
-        [0 | 127 | 224..=239, ..] | [255, 255, 255, 255] => return Err(Outcome::PassMartianSource),
-        _ => {}
+pub fn reverse_path<F: Datapath>(
+    source: F::Address,
+    device: u32,
+    port: Port,
+) -> Result<(), Outcome> {
+    if port.flags & (Port::REVERSE_STRICT | Port::REVERSE_LOOSE) == 0 {
+        return Ok(());
     }
-    let (word, bit) = Config::local_filter_bit(source);
-    if config.local_filter[word] >> bit & 1 != 0 && maps::is_local_address(source) {
-        return Err(Outcome::PassMartianSource);
-    }
-    if config.flags & Config::CHECK_SOURCE != 0 && !maps::is_unicast_source(source) {
-        return Err(Outcome::PassMartianSource);
+    let Some(words) = F::route(source) else {
+        return Err(Outcome::PassReversePath);
+    };
+    let back = match Route::unpack(words).action {
+        Action::OnLink(ifindex) => ifindex,
+        Action::Via(id) => next_hop::peek(id).ifindex,
+        Action::Group(_) | Action::Pass(_) => return Err(Outcome::PassReversePath),
+    };
+    if port.flags & Port::REVERSE_STRICT != 0 && back != device {
+        return Err(Outcome::PassReversePath);
     }
     Ok(())
 }
@@ -76,26 +92,27 @@ pub fn source(source: Address4, config: &Config) -> Result<(), Outcome> {
 /// it; a redirect loses the note that says so. A complete checksum has that value by chance once in 65,536: such a
 /// packet passes, which is slower and right. What cannot be told passes too: tunnels may carry a partial checksum
 /// inside, and protocols other than TCP, UDP and ICMP may have one of a kind that is not known here. Fragments have
-/// complete checksums, because the sender completes them before it cuts (`ip_fragment`).
+/// complete checksums, because the sender completes them before it cuts (`ip_fragment`, `ip6_fragment`).
 #[inline(always)]
-pub fn complete_checksum(packet: &Packet<'_>, datagram: &Datagram<'_>) -> Result<(), Outcome> {
-    const TRANSPORT: usize = Ethernet::LEN + Ipv4::LEN;
-    let ip = datagram.ip;
-    let offset = match ip.protocol() {
-        PROTOCOL_ICMP => return Ok(()),
-        PROTOCOL_TCP | PROTOCOL_UDP if ip.is_fragment() => return Ok(()),
-        PROTOCOL_TCP => TRANSPORT + 16,
-        PROTOCOL_UDP => {
-            match packet.get::<u16>(TRANSPORT + 2) {
+pub fn complete_checksum<F: Datapath>(
+    packet: &Packet<'_>,
+    datagram: &Datagram<'_, F>,
+) -> Result<(), Outcome> {
+    let transport = Ethernet::LEN + F::Header::LEN;
+    let offset = match datagram.ip.transport() {
+        Transport::Icmp | Transport::Fragment => return Ok(()),
+        Transport::Tcp => transport + 16,
+        Transport::Udp => {
+            match packet.get::<u16>(transport + 2) {
                 Some(port) if !carries_a_tunnel(u16::from_be(*port)) => {}
                 _ => return Err(Outcome::PassPartialChecksum),
             }
-            TRANSPORT + 6
+            transport + 6
         }
-        _ => return Err(Outcome::PassPartialChecksum),
+        Transport::Other => return Err(Outcome::PassPartialChecksum),
     };
     match packet.get::<u16>(offset) {
-        Some(checksum) if *checksum != ip.pseudo_header_sum() => Ok(()),
+        Some(checksum) if *checksum != datagram.ip.pseudo_header_sum() => Ok(()),
         _ => Err(Outcome::PassPartialChecksum),
     }
 }
@@ -108,15 +125,19 @@ fn carries_a_tunnel(port: u16) -> bool {
 }
 
 /// Rows 8 to 10 and 42: no packet larger than the MTU of the route or of the interface, and none back to where it came
-/// from, which the kernel may answer with an ICMP redirect.
+/// from, which the kernel may answer with a redirect.
 #[inline(always)]
-pub fn way(datagram: &Datagram<'_>, way: &Way, ingress: u32) -> Result<(), Outcome> {
-    if way.next_hop.ifindex == ingress {
+pub fn way<F: Datapath>(
+    datagram: &Datagram<'_, F>,
+    way: &Way<F>,
+    device: u32,
+) -> Result<(), Outcome> {
+    if way.next_hop.ifindex == device {
         return Err(Outcome::PassSameInterface);
     }
-    let len = u32::from(datagram.ip.total_len());
-    let route_mtu = way.route_mtu();
-    if len > way.next_hop.mtu || (route_mtu != 0 && len > u32::from(route_mtu)) {
+    let len = datagram.ip.datagram_len();
+    let route_mtu = usize::from(way.route_mtu());
+    if len > usize::from(way.next_hop.mtu) || (route_mtu != 0 && len > route_mtu) {
         return Err(Outcome::PassMtu);
     }
     Ok(())
@@ -126,20 +147,22 @@ pub fn way(datagram: &Datagram<'_>, way: &Way, ingress: u32) -> Result<(), Outco
 mod tests {
     use super::*;
     use crate::{
-        packet::testing::{Bytes, datagram as udp},
+        packet::testing::{Bytes, datagram as udp, datagram6 as udp6},
         parse,
     };
-    use route_cache_common::{NextHopId, Route, next_hop::NextHopVersion};
+    use route_cache_common::{NextHopId, Route, V4, V6, next_hop::NextHopVersion};
 
     const PORT: Port = Port { mac: [2, 0, 0, 0, 0, 1], flags: Port::ACCELERATE4 };
 
     /// Judges the frame by one of the steps.
     fn judge(
         mut bytes: Bytes,
-        step: impl Fn(&Packet<'_>, &Datagram<'_>) -> Result<(), Outcome>,
+        step: impl Fn(&Packet<'_>, &Datagram<'_, V4>) -> Result<(), Outcome>,
     ) -> Result<(), Outcome> {
         let packet = bytes.packet();
-        let datagram = parse::ipv4(&packet)?;
+        let link = parse::link(&packet)?;
+        let packet = packet.behind(link.tag_len());
+        let datagram = parse::datagram::<V4>(&packet)?;
         step(&packet, &datagram)
     }
 
@@ -163,15 +186,16 @@ mod tests {
 
     #[test]
     fn an_interface_without_the_flag_stands_aside() {
-        assert_eq!(port(None), Err(Outcome::PassInterface));
+        assert_eq!(port::<V4>(None), Err(Outcome::PassInterface));
         let off = Port { flags: Port::PARTIAL_CHECKSUMS, ..PORT };
-        assert_eq!(port(Some(off)), Err(Outcome::PassInterface));
-        assert_eq!(port(Some(PORT)), Ok(PORT));
+        assert_eq!(port::<V4>(Some(off)), Err(Outcome::PassInterface));
+        assert_eq!(port::<V4>(Some(PORT)), Ok(PORT));
+        assert_eq!(port::<V6>(Some(PORT)), Err(Outcome::PassInterface));
     }
 
     #[test]
     fn rows_1_and_2_only_frames_to_the_interface_itself() {
-        let judge = |frame| judge(frame, |_, datagram| link(datagram.ethernet, PORT));
+        let judge = |frame| judge(frame, |packet, _| link(packet, PORT));
         assert_eq!(judge(udp()), Ok(()));
         assert_eq!(judge(udp().byte(0, 3)), Err(Outcome::PassLinkMulticast));
         for byte in 0..6 {
@@ -202,17 +226,6 @@ mod tests {
     }
 
     #[test]
-    fn row_12_martian_sources() {
-        let config = Config::default();
-        for martian in [[0, 1, 1, 1], [127, 0, 0, 1], [224, 0, 0, 1], [239, 9, 9, 9], [255; 4]] {
-            assert_eq!(source(martian, &config), Err(Outcome::PassMartianSource), "{martian:?}");
-        }
-        for fine in [[1, 0, 0, 1], [126, 0, 0, 1], [223, 0, 0, 1], [240, 0, 0, 1]] {
-            assert_eq!(source(fine, &config), Ok(()), "{fine:?}");
-        }
-    }
-
-    #[test]
     fn row_39a_a_transport_checksum_that_is_the_pseudo_header_sum_is_partial() {
         let judge = |frame| judge(frame, complete_checksum);
         // 10.0.1.2 + 10.0.2.2 + 17 + 12 = 0x0a00 + 0x0102 + 0x0a00 + 0x0202 + 0x0011 + 0x000c.
@@ -226,14 +239,33 @@ mod tests {
         assert_eq!(judge(with(&[(23, 132)])), Err(Outcome::PassPartialChecksum));
         assert_eq!(judge(with(&[(36, 0x12), (37, 0xb5)])), Err(Outcome::PassPartialChecksum));
         assert_eq!(judge(with(&[(23, 6)])), Err(Outcome::PassPartialChecksum));
+        // Behind a tag it is the same.
+        assert_eq!(judge(udp().tagged(9)), Ok(()));
+        assert_eq!(judge(with(&partial).tagged(9)), Err(Outcome::PassPartialChecksum));
+    }
+
+    #[test]
+    fn row_39a_the_same_for_ipv6() {
+        let judge = |mut bytes: Bytes| {
+            let packet = bytes.packet();
+            complete_checksum::<V6>(&packet, &parse::datagram(&packet)?)
+        };
+        // 2001 + 0db8 + 1 + 2 + 2001 + 0db8 + 2 + 2 + 17 + 12 = 0x5b96.
+        assert_eq!(judge(udp6()), Ok(()));
+        let partial = udp6().byte(60, 0x5b).byte(61, 0x96);
+        assert_eq!(judge(partial.clone()), Err(Outcome::PassPartialChecksum));
+        // A fragment; ICMPv6; another extension header.
+        assert_eq!(judge(partial.clone().byte(20, 44)), Ok(()));
+        assert_eq!(judge(partial.clone().byte(20, 58)), Ok(()));
+        assert_eq!(judge(partial.byte(20, 60)), Err(Outcome::PassPartialChecksum));
     }
 
     /// A way over interface 7.
-    fn judge_way(device: u32, route: u16, ingress: u32) -> Result<(), Outcome> {
-        let action = route_cache_common::Action::Via(NextHopId(0));
+    fn judge_way(device: u16, route: u16, ingress: u32) -> Result<(), Outcome> {
+        let action = Action::Via(NextHopId(0));
         let route = Route { action, slot: 0, generation: 0, mtu: route, prefix_len: 0 }.pack();
         let next_hop = NextHopVersion { mtu: device, ifindex: 7, ..NextHopVersion::default() };
-        let judged = Way { destination: [0; 4], route, clone: None, next_hop };
+        let judged = Way::<V4> { destination: [0; 4], route, clone: None, next_hop };
         judge(udp(), |_, datagram| way(datagram, &judged, ingress))
     }
 

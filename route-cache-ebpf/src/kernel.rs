@@ -6,7 +6,7 @@ use aya_ebpf::{helpers, programs::XdpContext};
 
 use crate::packet::Packet;
 
-/// The frame of this run. Any earlier cursor over it is void after [`cut_tail`].
+/// The frame of this run. Any earlier cursor over it is void after [`cut_tail`] and [`move_head`].
 #[inline(always)]
 pub fn frame(ctx: &XdpContext) -> Packet<'_> {
     // SAFETY: the kernel hands the bytes between the two to this run alone; drivers align frames for the stack.
@@ -14,9 +14,12 @@ pub fn frame(ctx: &XdpContext) -> Packet<'_> {
 }
 
 /// Index of the interface the frame came in by.
+///
+/// Volatile, because a load that is moved to where it is needed is made with an address that the verifier refuses.
 #[inline(always)]
 pub fn ingress(ctx: &XdpContext) -> u32 {
-    ctx.ingress_ifindex() as u32
+    // SAFETY: the context is valid for this run.
+    unsafe { (&raw const (*ctx.ctx).ingress_ifindex).read_volatile() }
 }
 
 /// Cuts `bytes` bytes off the end of the frame.
@@ -24,6 +27,16 @@ pub fn ingress(ctx: &XdpContext) -> u32 {
 pub fn cut_tail(ctx: &XdpContext, bytes: usize) -> Result<(), i64> {
     // SAFETY: the helper checks its arguments; the context is this run's.
     match unsafe { helpers::bpf_xdp_adjust_tail(ctx.ctx, -(bytes as i32)) } {
+        0 => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// Moves the start of the frame by `bytes` bytes: back to make room, forward to give it up.
+#[inline(always)]
+pub fn move_head(ctx: &XdpContext, bytes: i32) -> Result<(), i64> {
+    // SAFETY: the helper checks its arguments; the context is this run's.
+    match unsafe { helpers::bpf_xdp_adjust_head(ctx.ctx, bytes) } {
         0 => Ok(()),
         error => Err(error),
     }

@@ -5,6 +5,8 @@
 //!                                    └─ route hit ─ clone ─┴─ next hop ─ redirect ─ rewrite
 //! ```
 //!
+//! The steps are written once for both families: what differs is in `family.rs`, the headers and the maps.
+//!
 //! Nothing is written to the frame before the last step that can fail, so that a frame that is passed is the frame
 //! that came. Built for the host, the steps run as ordinary tests.
 
@@ -24,6 +26,8 @@
 mod admission;
 mod admit;
 mod clones;
+mod family;
+mod flow_hash;
 mod freshness;
 mod headers;
 mod kernel;
@@ -40,9 +44,15 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use route_cache_common::Outcome;
+use route_cache_common::{Config, Outcome, Port, V4, V6};
 
-use crate::{clones::Way, packet::Packet};
+use crate::{
+    clones::Way,
+    family::Datapath,
+    headers::{Header as _, Ipv4, Ipv6},
+    packet::Packet,
+    parse::Link,
+};
 
 /// The forwarder.
 #[xdp]
@@ -79,52 +89,81 @@ pub fn route_cache_clock(_ctx: XdpContext) -> u32 {
 fn run(ctx: &XdpContext) -> Outcome {
     let packet = kernel::frame(ctx);
     let bytes = packet.len() as u64;
-    let now = kernel::jiffies();
-    let outcome = match decide(kernel::ingress(ctx), &packet, now) {
-        Ok((way, padding)) => send(ctx, packet, &way, padding, now),
-        Err(pass) => pass,
-    };
+    let outcome = forward(ctx, &packet, kernel::jiffies()).unwrap_or_else(|pass| pass);
     maps::count(outcome, bytes);
     outcome
 }
 
-/// The steps that only look: the way the packet goes, and how much padding it carries. `Err` is the reason to leave the packet to the kernel.
+/// From the frame to its family.
 #[inline(always)]
-fn decide(ingress: u32, packet: &Packet, now: u64) -> Result<(Way, usize), Outcome> {
+fn forward(ctx: &XdpContext, packet: &Packet<'_>, now: u64) -> Result<Outcome, Outcome> {
     let config = freshness::check(maps::config(), now)?;
-    let port = admit::port(maps::port(ingress))?;
-    let datagram = parse::ipv4(packet)?;
-    admit::link(datagram.ethernet, port)?;
-    admit::datagram(&datagram)?;
-    admit::source(datagram.ip.source(), config)?;
-    if port.flags & route_cache_common::Port::PARTIAL_CHECKSUMS != 0 {
-        admit::complete_checksum(packet, &datagram)?;
+    let link = parse::link(packet)?;
+    let device = admit::device(kernel::ingress(ctx), link)?;
+    let arrival = Arrival { config, link, device, now };
+    match link.ethertype {
+        Ipv4::ETHERTYPE => datagram::<V4>(ctx, packet, arrival),
+        Ipv6::ETHERTYPE => datagram::<V6>(ctx, packet, arrival),
+        _ => Err(Outcome::PassEthertype),
     }
-    let destination = datagram.ip.destination();
-    let way = match clones::find(destination) {
-        Some(found) => found?,
-        None => route::find(destination)?,
-    };
-    admit::way(&datagram, &way, ingress)?;
-    Ok((way, datagram.padding))
 }
 
-/// The steps that act. A redirect can be refused, so it is asked for first; from then on nothing can fail.
+/// How and when a frame came.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    config: &'a Config,
+    link: Link,
+    /// The interface it came in by, the VLAN device for a tagged one.
+    device: u32,
+    /// Jiffies.
+    now: u64,
+}
+
+/// The steps of a datagram. Up to `send` they only look; `Err` is the reason to leave the packet to the kernel.
 #[inline(always)]
-fn send(ctx: &XdpContext, packet: Packet, way: &Way, padding: usize, now: u64) -> Outcome {
-    if let Err(pass) = redirect::to(way.next_hop.ifindex) {
-        return pass;
+fn datagram<F: Datapath>(
+    ctx: &XdpContext,
+    packet: &Packet<'_>,
+    arrival: Arrival<'_>,
+) -> Result<Outcome, Outcome> {
+    let Arrival { config, link, device, .. } = arrival;
+    freshness::family::<F>(config)?;
+    let port = admit::port::<F>(maps::port(device))?;
+    let untagged = packet.behind(link.tag_len());
+    let datagram = parse::datagram::<F>(&untagged)?;
+    admit::link(packet, port)?;
+    admit::datagram(&datagram)?;
+    F::check_source(datagram.ip.source(), config)?;
+    if port.flags & Port::PARTIAL_CHECKSUMS != 0 {
+        admit::complete_checksum(&untagged, &datagram)?;
     }
-    let packet = match redirect::trim(ctx, packet, padding) {
-        Ok(packet) => packet,
-        Err(pass) => return pass,
+    admit::reverse_path::<F>(datagram.ip.source(), device, port)?;
+    let destination = datagram.ip.destination();
+    let hash = || flow_hash::of(&untagged, &datagram, config);
+    let way = match clones::find::<F>(destination, hash) {
+        Some(found) => found?,
+        None => route::find::<F>(destination, hash)?,
     };
+    admit::way(&datagram, &way, device)?;
+    send(ctx, arrival, &way, datagram.padding)
+}
+
+/// The steps that act. A redirect can be refused, so it is asked for first; from then on nothing can fail but for want
+/// of headroom for a tag.
+#[inline(always)]
+fn send<F: Datapath>(
+    ctx: &XdpContext,
+    arrival: Arrival<'_>,
+    way: &Way<F>,
+    padding: usize,
+) -> Result<Outcome, Outcome> {
+    redirect::to(way.next_hop.port)?;
+    redirect::trim(ctx, padding)?;
+    redirect::make_room(ctx, arrival.link.vlan.is_some(), way.next_hop.vlan != 0)?;
+    let packet = kernel::frame(ctx);
     let bytes = packet.len() as u64;
-    let Some(frame) = packet.into_frame() else {
-        return Outcome::PassMalformed;
-    };
-    rewrite::ipv4(frame, &way.next_hop);
-    clones::record(way, now, bytes)
+    rewrite::frame::<F::Header>(packet, &way.next_hop).ok_or(Outcome::PassMalformed)?;
+    Ok(clones::record(way, arrival.now, bytes))
 }
 
 /// The one place where an outcome becomes an XDP action.
@@ -147,9 +186,11 @@ const fn verdict(outcome: Outcome) -> u32 {
         | Outcome::PassMtu
         | Outcome::PassMalformed
         | Outcome::PassEthertype
+        | Outcome::PassVlan
         | Outcome::PassOtherHost
         | Outcome::PassLinkMulticast
         | Outcome::PassMartianSource
+        | Outcome::PassReversePath
         | Outcome::PassMartianDestination
         | Outcome::PassInterface
         | Outcome::PassDisabled

@@ -2,10 +2,10 @@
 //!
 //! | map | written by |
 //! |---|---|
-//! | `CONFIG`, `PORTS`, `LOCAL_ADDRESSES`, `ROUTES4`, `GENERATIONS`, `NEXT_HOPS`, `NEIGHBOURS4`, `EGRESS` | the agent |
-//! | `CLONES4` | the program inserts and counts, the agent deletes |
+//! | `CONFIG`, `PORTS`, `LOCAL_ADDRESSES`, `VLANS`, `ROUTES*`, `GENERATIONS`, `NEXT_HOPS`, `GROUPS`, `NEIGHBOURS*`, `EGRESS` | the agent |
+//! | `CLONES*` | the program inserts and counts, the agent deletes |
 //! | `NEXT_HOPS_TOUCHED` | the program sets, the agent clears |
-//! | `OUTCOMES`, `TALLIES`, `ADMISSION`, `SEEN4`, `CLOCK` | the program |
+//! | `OUTCOMES`, `TALLIES`, `ADMISSION`, `SEEN`, `CLOCK` | the program |
 //!
 //! The sizes here are placeholders where the agent sets them at load.
 
@@ -17,18 +17,102 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use route_cache_common::{
-    Action, Address4, Clone4, Config, HOST_PREFIX_LEN4, MAX_IFINDEX, NextHop, NextHopId, Outcome,
-    Port, Route, Tally,
+    Action, Address4, Address6, ClonedRoute, Config, Family, MAX_IFINDEX, NextHop, NextHopId,
+    Outcome, Port, Route, Tally, V4, V6,
     clones::{Admission, CloneWords},
     config::ClockReading,
-    next_hop::{NeighbourKey4, NextHopVersion},
+    next_hop::{NeighbourKey, NextHopVersion},
     outcome::OutcomeCount,
-    route::RouteWords,
+    route::{BUCKETS, RouteWords},
+    vlan_key,
 };
 
 use crate::kernel;
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
+
+/// By CPU, clones by destination.
+pub type CloneTables<A> = ArrayOfMaps<HashMap<A, CloneWords, 1, NO_PREALLOC>, 1>;
+/// By CPU, routes by prefix.
+pub type RouteTables<A> = ArrayOfMaps<LpmTrie<A, RouteWords, 1>, 1>;
+/// Next-hop ids of on-link destinations.
+pub type Neighbours<A> = HashMap<NeighbourKey<A>, u32, 1, NO_PREALLOC>;
+
+/// The maps there is one of for each family, and what is done with them.
+pub trait Tables: Family {
+    /// The clones.
+    fn clones() -> &'static CloneTables<Self::Address>;
+    /// The routes.
+    fn routes() -> &'static RouteTables<Self::Address>;
+    /// The on-link destinations.
+    fn neighbours() -> &'static Neighbours<Self::Address>;
+
+    /// The value of the longest prefix in this CPU's routes that covers the destination.
+    #[inline(always)]
+    fn route(destination: Self::Address) -> Option<RouteWords> {
+        let key = Key { prefix_len: u32::from(Self::HOST_PREFIX_LEN), data: destination };
+        Self::routes().get(kernel::cpu())?.get(&key).copied()
+    }
+
+    /// This CPU's clone of a destination.
+    #[inline(always)]
+    fn clone_of(destination: Self::Address) -> Option<CloneRef> {
+        let words = Self::clones().get_value_ptr_mut(kernel::cpu(), &destination)?;
+        Some(CloneRef(words.cast()))
+    }
+
+    /// Puts a clone into this CPU's table. The error is the kernel's (-E2BIG: full; -ENOMEM).
+    #[inline(always)]
+    fn insert_clone(destination: Self::Address, clone: ClonedRoute) -> Result<Inserted, i32> {
+        let Some(table) = Self::clones().get(kernel::cpu()) else {
+            return Err(0);
+        };
+        // SAFETY: same size and alignment, asserted where they are defined; both are plain integers.
+        let words: &CloneWords = unsafe { &*(&raw const clone).cast() };
+        if table.insert(destination, words, u64::from(BPF_NOEXIST)).is_ok() {
+            return Ok(Inserted::New);
+        }
+        table.insert(destination, words, u64::from(BPF_EXIST)).map(|()| Inserted::Replaced)
+    }
+
+    /// The next hop of an on-link destination.
+    #[inline(always)]
+    fn neighbour(ifindex: u32, address: Self::Address) -> Option<NextHopId> {
+        let id = Self::neighbours().get_ptr(NeighbourKey { ifindex, address })?;
+        // SAFETY: a checked element pointer to one word.
+        Some(NextHopId(unsafe { id.read() }))
+    }
+}
+
+impl Tables for V4 {
+    #[inline(always)]
+    fn clones() -> &'static CloneTables<Address4> {
+        &CLONES4
+    }
+    #[inline(always)]
+    fn routes() -> &'static RouteTables<Address4> {
+        &ROUTES4
+    }
+    #[inline(always)]
+    fn neighbours() -> &'static Neighbours<Address4> {
+        &NEIGHBOURS4
+    }
+}
+
+impl Tables for V6 {
+    #[inline(always)]
+    fn clones() -> &'static CloneTables<Address6> {
+        &CLONES6
+    }
+    #[inline(always)]
+    fn routes() -> &'static RouteTables<Address6> {
+        &ROUTES6
+    }
+    #[inline(always)]
+    fn neighbours() -> &'static Neighbours<Address6> {
+        &NEIGHBOURS6
+    }
+}
 
 #[btf_map]
 static CONFIG: Array<Config, 1> = Array::new();
@@ -37,9 +121,15 @@ static PORTS: Array<u64, { MAX_IFINDEX as usize }> = Array::new();
 #[btf_map]
 static LOCAL_ADDRESSES: HashMap<Address4, u32, 65_536, NO_PREALLOC> = HashMap::new();
 #[btf_map]
-static CLONES4: ArrayOfMaps<HashMap<Address4, CloneWords, 1, NO_PREALLOC>, 1> = ArrayOfMaps::new();
+static VLANS: HashMap<u32, u32, 16_384, NO_PREALLOC> = HashMap::new();
 #[btf_map]
-static ROUTES4: ArrayOfMaps<LpmTrie<Address4, RouteWords, 1>, 1> = ArrayOfMaps::new();
+static CLONES4: CloneTables<Address4> = CloneTables::new();
+#[btf_map]
+static CLONES6: CloneTables<Address6> = CloneTables::new();
+#[btf_map]
+static ROUTES4: RouteTables<Address4> = RouteTables::new();
+#[btf_map]
+static ROUTES6: RouteTables<Address6> = RouteTables::new();
 #[btf_map]
 static GENERATIONS: Array<u32, 1> = Array::new();
 #[btf_map]
@@ -47,7 +137,11 @@ static NEXT_HOPS: Array<NextHop, 1> = Array::new();
 #[btf_map]
 static NEXT_HOPS_TOUCHED: Array<u32, 1> = Array::new();
 #[btf_map]
-static NEIGHBOURS4: HashMap<NeighbourKey4, u32, 1, NO_PREALLOC> = HashMap::new();
+static GROUPS: Array<u32, { BUCKETS as usize }> = Array::new();
+#[btf_map]
+static NEIGHBOURS4: Neighbours<Address4> = Neighbours::new();
+#[btf_map]
+static NEIGHBOURS6: Neighbours<Address6> = Neighbours::new();
 #[btf_map]
 static EGRESS: DevMap<{ MAX_IFINDEX as usize }> = DevMap::new();
 #[btf_map]
@@ -57,7 +151,7 @@ static TALLIES: PerCpuArray<u64, { Tally::COUNT as usize }> = PerCpuArray::new()
 #[btf_map]
 static ADMISSION: PerCpuArray<Admission, 1> = PerCpuArray::new();
 #[btf_map]
-static SEEN4: PerCpuArray<u64, { Admission::SEEN as usize }> = PerCpuArray::new();
+static SEEN: PerCpuArray<u64, { Admission::SEEN as usize }> = PerCpuArray::new();
 #[btf_map]
 static CLOCK: Array<ClockReading, 1> = Array::new();
 
@@ -82,19 +176,31 @@ pub fn is_local_address(address: Address4) -> bool {
 /// Whether the route back to a source is a unicast route, or there is none (`__fib_validate_source`).
 #[inline(always)]
 pub fn is_unicast_source(source: Address4) -> bool {
-    match route(source).map(|words| Route::unpack(words).action) {
-        None | Some(Action::Via(_) | Action::OnLink(_)) => true,
-        Some(Action::Pass(outcome)) => {
-            matches!(outcome, Outcome::PassNeighbour | Outcome::PassEgress)
-        }
+    let Some(words) = V4::route(source) else {
+        return true;
+    };
+    match Route::unpack(words).action {
+        Action::Via(_) | Action::OnLink(_) | Action::Group(_) => true,
+        Action::Pass(outcome) => matches!(outcome, Outcome::PassNeighbour | Outcome::PassEgress),
     }
 }
 
-/// The value of the longest prefix in this CPU's routes that covers the destination.
+/// The VLAN device of a port.
 #[inline(always)]
-pub fn route(destination: Address4) -> Option<RouteWords> {
-    let key = Key { prefix_len: u32::from(HOST_PREFIX_LEN4), data: destination };
-    ROUTES4.get(kernel::cpu())?.get(&key).copied()
+pub fn vlan_device(port: u32, vlan: u16) -> Option<u32> {
+    if port >= MAX_IFINDEX {
+        return None;
+    }
+    let ifindex = VLANS.get_ptr(vlan_key(port, vlan))?;
+    // SAFETY: a checked element pointer to one word.
+    Some(unsafe { ifindex.read() })
+}
+
+/// The member of a next-hop group that a flow with this hash goes by. The upper bits of the hash pick.
+#[inline(always)]
+pub fn group_member(group: u32, hash: u32) -> Option<NextHopId> {
+    let bucket = group.wrapping_mul(BUCKETS).wrapping_add(hash >> (32 - BUCKETS.ilog2()));
+    GROUPS.get(bucket).map(|id| NextHopId(*id))
 }
 
 /// Whether the slot still has the generation these words were stamped with.
@@ -106,7 +212,7 @@ pub fn is_current(words: RouteWords) -> bool {
 
 /// A clone in this CPU's table. No other CPU writes to it, and nothing removes it while this run lasts that would
 /// give its memory to another destination: that takes a run of this CPU, or an RCU grace period.
-pub struct CloneRef(*mut Clone4);
+pub struct CloneRef(*mut ClonedRoute);
 
 impl CloneRef {
     /// The route's words.
@@ -124,33 +230,12 @@ impl CloneRef {
     }
 }
 
-/// This CPU's clone of a destination.
-#[inline(always)]
-pub fn clone(destination: Address4) -> Option<CloneRef> {
-    let words = CLONES4.get_value_ptr_mut(kernel::cpu(), &destination)?;
-    Some(CloneRef(words.cast()))
-}
-
 /// What became of an insertion.
 pub enum Inserted {
     /// The destination had no clone.
     New,
     /// It had one that was no longer valid.
     Replaced,
-}
-
-/// Puts a clone into this CPU's table. The error is the kernel's (-E2BIG: full; -ENOMEM).
-#[inline(always)]
-pub fn insert_clone(destination: Address4, clone: Clone4) -> Result<Inserted, i32> {
-    let Some(table) = CLONES4.get(kernel::cpu()) else {
-        return Err(0);
-    };
-    // SAFETY: same size and alignment, asserted where they are defined; both are plain integers.
-    let words: &CloneWords = unsafe { &*(&raw const clone).cast() };
-    if table.insert(destination, words, u64::from(BPF_NOEXIST)).is_ok() {
-        return Ok(Inserted::New);
-    }
-    table.insert(destination, words, u64::from(BPF_EXIST)).map(|()| Inserted::Replaced)
 }
 
 /// This CPU's admission, to be changed.
@@ -164,7 +249,7 @@ pub fn admission() -> Option<&'static mut Admission> {
 #[inline(always)]
 pub fn seen(hash: u32) -> Option<&'static mut u64> {
     // SAFETY: as above.
-    SEEN4.get_ptr_mut(hash & (Admission::SEEN - 1)).map(|seen| unsafe { &mut *seen })
+    SEEN.get_ptr_mut(hash & (Admission::SEEN - 1)).map(|seen| unsafe { &mut *seen })
 }
 
 /// A next hop that the agent may be writing to at this moment.
@@ -209,14 +294,6 @@ pub fn mark_touched(id: NextHopId) {
             }
         }
     }
-}
-
-/// The next hop of an on-link destination.
-#[inline(always)]
-pub fn neighbour(ifindex: u32, address: Address4) -> Option<u32> {
-    let id = NEIGHBOURS4.get_ptr(NeighbourKey4 { ifindex, address })?;
-    // SAFETY: a checked element pointer to one word.
-    Some(unsafe { id.read() })
 }
 
 /// Asks for a redirect to an interface; refused if it is not in the device map.

@@ -17,12 +17,21 @@ pub fn take(id: NextHopId) -> Result<NextHopVersion, Outcome> {
         return Err(Outcome::PassRace);
     }
     if version.flags & NextHopVersion::USABLE == 0 {
-        return Err(Outcome::from_code(version.pass as u8).unwrap_or(Outcome::PassNeighbour));
+        return Err(Outcome::from_code(version.pass).unwrap_or(Outcome::PassNeighbour));
     }
     if version.flags & NextHopVersion::STALE != 0 {
         maps::mark_touched(id);
     }
     Ok(version)
+}
+
+/// What stands at this id now, whether or not frames may be sent to it; all zeros if that is somebody else's or unclear.
+#[inline(always)]
+pub fn peek(id: NextHopId) -> NextHopVersion {
+    match maps::next_hop(id).map(copy) {
+        Some(Ok(version)) if version.id == id.0 => version,
+        _ => NextHopVersion::default(),
+    }
 }
 
 /// See [`NextHop`] for the protocol between writer and reader.

@@ -4,7 +4,7 @@
 
 use core::marker::PhantomData;
 
-use crate::headers::{Ethernet, Frame4};
+use crate::headers::{Ethernet, Frame, Header, Ipv4, Ipv6, TaggedEthernet, TaggedFrame};
 
 /// Plain words that may be read at any even offset of a frame.
 ///
@@ -16,9 +16,19 @@ pub unsafe trait Words: Copy {}
 // SAFETY: integers only, alignment 2.
 unsafe impl Words for Ethernet {}
 // SAFETY: integers only, alignment 2.
-unsafe impl Words for Frame4 {}
+unsafe impl Words for TaggedEthernet {}
+// SAFETY: integers only, alignment 2.
+unsafe impl Words for Ipv4 {}
+// SAFETY: integers only, alignment 2.
+unsafe impl Words for Ipv6 {}
+// SAFETY: words behind words, without padding.
+unsafe impl<H: Header> Words for Frame<H> {}
+// SAFETY: words behind words, without padding.
+unsafe impl<H: Header> Words for TaggedFrame<H> {}
 // SAFETY: an integer.
 unsafe impl Words for u16 {}
+// SAFETY: integers.
+unsafe impl Words for [u16; 2] {}
 
 /// The bytes of one frame, from the Ethernet header on.
 pub struct Packet<'a> {
@@ -55,14 +65,21 @@ impl<'a> Packet<'a> {
         Some(unsafe { &*(start as *const T) })
     }
 
-    /// The headers, to be written.
+    /// The same frame from behind a VLAN tag of `tag` bytes on: what is read at an offset is what stands there in an
+    /// untagged frame, but for the MAC addresses.
     #[inline(always)]
-    pub fn into_frame(self) -> Option<&'a mut Frame4> {
-        if self.start + size_of::<Frame4>() > self.end {
+    pub fn behind(&self, tag: usize) -> Packet<'_> {
+        Packet { start: self.start + tag, ..*self }
+    }
+
+    /// The first words, to be written.
+    #[inline(always)]
+    pub fn into_words<T: Words>(self) -> Option<&'a mut T> {
+        if self.start + size_of::<T>() > self.end {
             return None;
         }
         // SAFETY: as in `get`, and the cursor is consumed, so nobody else can reach the bytes.
-        Some(unsafe { &mut *(self.start as *mut Frame4) })
+        Some(unsafe { &mut *(self.start as *mut T) })
     }
 }
 
@@ -120,6 +137,28 @@ pub mod testing {
             bytes.extend(std::iter::repeat_n(0, len));
             Self::new(&bytes)
         }
+    }
+
+    impl Bytes {
+        /// With a VLAN tag: priority 5, this VLAN id.
+        pub fn tagged(self, vlan: u16) -> Self {
+            let mut bytes = self.bytes();
+            let [high, low] = (0xa000 | vlan).to_be_bytes();
+            bytes.splice(12..12, [0x81, 0x00, high, low]);
+            Self::new(&bytes)
+        }
+    }
+
+    /// A UDP datagram from 2001:db8:1::2 to 2001:db8:2::2, 4 bytes of payload, hop limit 64, checksum right.
+    pub fn datagram6() -> Bytes {
+        Bytes::new(&[
+            2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd, // Ethernet
+            0x60, 0, 0, 0, 0, 12, 17, 64, // IPv6
+            0x20, 1, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, // source
+            0x20, 1, 0x0d, 0xb8, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, // destination
+            0x10, 0x00, 0x20, 0x00, 0, 12, 0x70, 0x57, // UDP
+            1, 2, 3, 4,
+        ])
     }
 
     /// A UDP datagram from 10.0.1.2 to 10.0.2.2, 4 bytes of payload, TTL 64, all checksums right.

@@ -3,24 +3,31 @@
 use aya_ebpf::programs::XdpContext;
 use route_cache_common::Outcome;
 
-use crate::{kernel, maps, packet::Packet};
+use crate::{headers::TAG_LEN, kernel, maps};
 
 /// Row 5: cuts link-layer padding off, as the kernel does (`pskb_trim_rcsum` in `ip_rcv_core`).
 #[inline(always)]
-pub fn trim<'a>(
-    ctx: &'a XdpContext,
-    packet: Packet<'a>,
-    padding: usize,
-) -> Result<Packet<'a>, Outcome> {
+pub fn trim(ctx: &XdpContext, padding: usize) -> Result<(), Outcome> {
     if padding == 0 {
-        return Ok(packet);
+        return Ok(());
     }
-    kernel::cut_tail(ctx, padding).map_err(|_| Outcome::PassMalformed)?;
-    Ok(kernel::frame(ctx))
+    kernel::cut_tail(ctx, padding).map_err(|_| Outcome::PassMalformed)
+}
+
+/// Makes room for a VLAN tag, or closes the gap of one, so that the frame begins where the outgoing one will.
+#[inline(always)]
+pub fn make_room(ctx: &XdpContext, is_tagged: bool, will_be_tagged: bool) -> Result<(), Outcome> {
+    const TAG: i32 = TAG_LEN as i32;
+    let shift = match (is_tagged, will_be_tagged) {
+        (false, false) | (true, true) => return Ok(()),
+        (true, false) => TAG,
+        (false, true) => -TAG,
+    };
+    kernel::move_head(ctx, shift).map_err(|_| Outcome::PassEgress)
 }
 
 /// Asks for the redirect. Nothing is sent before the program returns, so the frame may still be written to.
 #[inline(always)]
-pub fn to(ifindex: u32) -> Result<(), Outcome> {
-    maps::redirect(ifindex).map_err(|_| Outcome::PassEgress)
+pub fn to(port: u16) -> Result<(), Outcome> {
+    maps::redirect(u32::from(port)).map_err(|_| Outcome::PassEgress)
 }

@@ -1,0 +1,181 @@
+//! What the steps need to know of a family: its header, and which addresses are never forwarded.
+
+use route_cache_common::{Address4, Address6, Config, Family, Outcome, V4, V6};
+
+use crate::{
+    headers::{Header, Ipv4, Ipv6},
+    maps::{self, Tables},
+};
+
+/// A family the program forwards.
+pub trait Datapath: Family + Tables {
+    /// Its header.
+    type Header: Header<Address = Self::Address>;
+
+    /// Rows 12 and 26: sources that the kernel does not forward.
+    fn check_source(source: Self::Address, config: &Config) -> Result<(), Outcome>;
+
+    /// Rows 13, 14, 15 and 26: destinations that the kernel does not forward, whatever its routes.
+    fn check_destination(destination: Self::Address) -> Result<(), Outcome>;
+
+    /// All bits of an address in one word: different for different IPv4 addresses, most likely so for IPv6 ones.
+    fn fold(address: Self::Address) -> u32;
+}
+
+impl Datapath for V4 {
+    type Header = Ipv4;
+
+    /// `ip_route_input_slow` and `fib_validate_source`, net/ipv4.
+    #[inline(always)]
+    fn check_source(source: Address4, config: &Config) -> Result<(), Outcome> {
+        match source {
+            [0 | 127 | 224..=239, ..] | [255, 255, 255, 255] => {
+                return Err(Outcome::PassMartianSource);
+            }
+            _ => {}
+        }
+        let (word, bit) = Config::local_filter_bit(source);
+        if config.local_filter[word] >> bit & 1 != 0 && maps::is_local_address(source) {
+            return Err(Outcome::PassMartianSource);
+        }
+        if config.flags & Config::CHECK_SOURCE != 0 && !maps::is_unicast_source(source) {
+            return Err(Outcome::PassMartianSource);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn check_destination(destination: Address4) -> Result<(), Outcome> {
+        match destination {
+            [0 | 127, ..] => Err(Outcome::PassMartianDestination),
+            [224..=239, ..] => Err(Outcome::PassMulticast),
+            [255, 255, 255, 255] => Err(Outcome::PassBroadcast),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    fn fold(address: Address4) -> u32 {
+        u32::from_ne_bytes(address)
+    }
+}
+
+impl Datapath for V6 {
+    type Header = Ipv6;
+
+    /// `ip6_rcv_core` and `ip6_forward`, net/ipv6. The kernel has no reverse-path filter here, and does not look for its
+    /// own addresses.
+    #[inline(always)]
+    fn check_source(source: Address6, _config: &Config) -> Result<(), Outcome> {
+        match scope(source) {
+            Scope::Global => Ok(()),
+            Scope::Multicast | Scope::Narrow => Err(Outcome::PassMartianSource),
+        }
+    }
+
+    #[inline(always)]
+    fn check_destination(destination: Address6) -> Result<(), Outcome> {
+        match scope(destination) {
+            Scope::Global => Ok(()),
+            Scope::Multicast => Err(Outcome::PassMulticast),
+            Scope::Narrow => Err(Outcome::PassMartianDestination),
+        }
+    }
+
+    #[inline(always)]
+    fn fold(address: Address6) -> u32 {
+        let [a, b, c, d] = words(address);
+        // Multiplications between the words, so that addresses that differ in two of them do not cancel out.
+        let mut hash = a.wrapping_mul(0x9e37_79b1) ^ b;
+        hash = hash.rotate_left(15).wrapping_mul(0x85eb_ca6b) ^ c;
+        hash = hash.rotate_left(13).wrapping_mul(0xc2b2_ae35) ^ d;
+        hash
+    }
+}
+
+/// How far an IPv6 address reaches.
+enum Scope {
+    Global,
+    Multicast,
+    /// Link-local, or in ::/64: unspecified, loopback, and the two ways to write an IPv4 address (RFC 4291, 2.5). Of
+    /// the latter the kernel may forward some; they are rare and left to it.
+    Narrow,
+}
+
+#[inline(always)]
+fn scope(address: Address6) -> Scope {
+    let [a, b, ..] = words(address);
+    match address {
+        [0xff, ..] => Scope::Multicast,
+        [0xfe, 0x80..=0xbf, ..] => Scope::Narrow,
+        _ if a | b == 0 => Scope::Narrow,
+        _ => Scope::Global,
+    }
+}
+
+#[inline(always)]
+fn words(address: Address6) -> [u32; 4] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
+    [
+        u32::from_ne_bytes([a, b, c, d]),
+        u32::from_ne_bytes([e, f, g, h]),
+        u32::from_ne_bytes([i, j, k, l]),
+        u32::from_ne_bytes([m, n, o, p]),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use super::*;
+
+    #[test]
+    fn row_12_martian_sources() {
+        let config = Config::default();
+        for martian in [[0, 1, 1, 1], [127, 0, 0, 1], [224, 0, 0, 1], [239, 9, 9, 9], [255; 4]] {
+            let judged = V4::check_source(martian, &config);
+            assert_eq!(judged, Err(Outcome::PassMartianSource), "{martian:?}");
+        }
+        for fine in [[1, 0, 0, 1], [126, 0, 0, 1], [223, 0, 0, 1], [240, 0, 0, 1]] {
+            assert_eq!(V4::check_source(fine, &config), Ok(()), "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn row_26_addresses_that_do_not_leave_their_link() {
+        for (address, source, destination) in [
+            ("2001:db8::1", Ok(()), Ok(())),
+            ("fc00::1", Ok(()), Ok(())),
+            ("64:ff9b::1", Ok(()), Ok(())),
+            ("0:0:0:1::1", Ok(()), Ok(())),
+            ("fe80::1", Err(Outcome::PassMartianSource), Err(Outcome::PassMartianDestination)),
+            ("febf::1", Err(Outcome::PassMartianSource), Err(Outcome::PassMartianDestination)),
+            ("fe7f::1", Ok(()), Ok(())),
+            ("fec0::1", Ok(()), Ok(())),
+            ("ff02::1", Err(Outcome::PassMartianSource), Err(Outcome::PassMulticast)),
+            ("ff0e::1", Err(Outcome::PassMartianSource), Err(Outcome::PassMulticast)),
+            ("::", Err(Outcome::PassMartianSource), Err(Outcome::PassMartianDestination)),
+            ("::1", Err(Outcome::PassMartianSource), Err(Outcome::PassMartianDestination)),
+            (
+                "::ffff:1.2.3.4",
+                Err(Outcome::PassMartianSource),
+                Err(Outcome::PassMartianDestination),
+            ),
+        ] {
+            let octets = address.parse::<Ipv6Addr>().expect("an address").octets();
+            assert_eq!(V6::check_source(octets, &Config::default()), source, "{address}");
+            assert_eq!(V6::check_destination(octets), destination, "{address}");
+        }
+    }
+
+    #[test]
+    fn ipv6_addresses_that_differ_in_any_byte_fold_to_different_words() {
+        let base = "2001:db8:1:2:3:4:5:6".parse::<Ipv6Addr>().expect("an address").octets();
+        for byte in 0..16 {
+            let mut other = base;
+            other[byte] ^= 1;
+            assert_ne!(V6::fold(base), V6::fold(other), "byte {byte}");
+        }
+    }
+}

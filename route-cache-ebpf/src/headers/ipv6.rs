@@ -1,0 +1,154 @@
+//! IPv6.
+
+use route_cache_common::{Address6, Outcome};
+
+use super::{Header, Transport, fold};
+
+const NEXT_HEADER_HOP_BY_HOP: u8 = 0;
+const NEXT_HEADER_FRAGMENT: u8 = 44;
+const NEXT_HEADER_ICMPV6: u8 = 58;
+
+/// IPv6 header (RFC 8200), as twenty words.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Ipv6 {
+    words: [u16; 20],
+}
+
+impl Ipv6 {
+    #[inline(always)]
+    fn next_header(&self) -> u8 {
+        self.words[3].to_ne_bytes()[0]
+    }
+
+    #[inline(always)]
+    fn address(&self, first: usize) -> Address6 {
+        let mut address = [0; 16];
+        for i in 0..8 {
+            let [high, low] = self.words[first + i].to_ne_bytes();
+            (address[2 * i], address[2 * i + 1]) = (high, low);
+        }
+        address
+    }
+}
+
+impl Header for Ipv6 {
+    type Address = Address6;
+    /// RFC 2464.
+    const ETHERTYPE: u16 = 0x86dd;
+    const LEN: usize = 40;
+
+    /// Hop-by-hop options are for every router. A payload length of 0 that means "see there" comes with them (RFC 2675).
+    #[inline(always)]
+    fn check(&self) -> Result<(), Outcome> {
+        if self.words[0].to_ne_bytes()[0] >> 4 != 6 {
+            return Err(Outcome::PassMalformed);
+        }
+        if self.next_header() == NEXT_HEADER_HOP_BY_HOP {
+            return Err(Outcome::PassOptions);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn datagram_len(&self) -> usize {
+        Self::LEN + usize::from(u16::from_be(self.words[2]))
+    }
+
+    #[inline(always)]
+    fn is_intact(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn hop_limit(&self) -> u8 {
+        self.words[3].to_ne_bytes()[1]
+    }
+
+    #[inline(always)]
+    fn decrement(&mut self) {
+        let [next_header, hop_limit] = self.words[3].to_ne_bytes();
+        self.words[3] = u16::from_ne_bytes([next_header, hop_limit.wrapping_sub(1)]);
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Address6 {
+        self.address(4)
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> Address6 {
+        self.address(12)
+    }
+
+    #[inline(always)]
+    fn transport(&self) -> Transport {
+        match self.next_header() {
+            NEXT_HEADER_FRAGMENT => Transport::Fragment,
+            NEXT_HEADER_ICMPV6 => Transport::Icmp,
+            next_header => Transport::of(next_header),
+        }
+    }
+
+    #[inline(always)]
+    fn pseudo_header_sum(&self) -> u16 {
+        let mut sum = u32::from(u16::from(self.next_header()).to_be()) + u32::from(self.words[2]);
+        for word in &self.words[4..] {
+            sum += u32::from(*word);
+        }
+        fold(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// UDP from 2001:db8:1::2 to 2001:db8:2::2, 12 bytes, hop limit 64.
+    fn example() -> Ipv6 {
+        let words = [
+            0x6001, 0x2345, 12, 0x1140, 0x2001, 0xdb8, 1, 0, 0, 0, 0, 2, 0x2001, 0xdb8, 2, 0, 0, 0,
+            0, 2,
+        ];
+        Ipv6 { words: words.map(u16::to_be) }
+    }
+
+    #[test]
+    fn the_fields_stand_where_they_stand() {
+        let ip = example();
+        assert_eq!(ip.check(), Ok(()));
+        assert_eq!((ip.datagram_len(), ip.hop_limit(), ip.transport()), (52, 64, Transport::Udp));
+        let address = |net| [0x20, 1, 0xd, 0xb8, 0, net, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+        assert_eq!((ip.source(), ip.destination()), (address(1), address(2)));
+    }
+
+    #[test]
+    fn row_7_the_hop_limit_goes_down_and_nothing_else() {
+        for hop_limit in 1..=255u16 {
+            let mut ip = example();
+            ip.words[3] = (0x1100 | hop_limit).to_be();
+            ip.decrement();
+            assert_eq!(u16::from_be(ip.words[3]), 0x1100 | (hop_limit - 1));
+            ip.words[3] = example().words[3];
+            assert_eq!(ip.words, example().words);
+        }
+    }
+
+    #[test]
+    fn rows_3_and_27_another_version_and_hop_by_hop_options_pass() {
+        for version in [0u16, 4, 5, 7, 15] {
+            let mut ip = example();
+            ip.words[0] = (version << 12).to_be();
+            assert_eq!(ip.check(), Err(Outcome::PassMalformed));
+        }
+        let mut ip = example();
+        ip.words[3] = 0x0040u16.to_be();
+        assert_eq!(ip.check(), Err(Outcome::PassOptions));
+    }
+
+    #[test]
+    fn row_39a_the_pseudo_header_is_summed_as_rfc_8200_says() {
+        // 2001 + 0db8 + 1 + 2, 2001 + 0db8 + 2 + 2, 12, 17.
+        assert_eq!(u16::from_be(example().pseudo_header_sum()), 0x5b96);
+    }
+}
