@@ -73,11 +73,6 @@ impl<K: Copy + Ord> Groups<K> {
         self.by_key.get_mut(key)
     }
 
-    /// The key and group with a number.
-    pub(crate) fn of(&self, number: u32) -> Option<(&GroupKey<K>, &Group<K>)> {
-        self.by_key.iter().find(|(_, group)| group.number == number)
-    }
-
     /// Keys of all of them.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &GroupKey<K>> {
         self.by_key.keys()

@@ -74,7 +74,9 @@ pub(crate) struct Fib {
     pub(super) distrust: Option<Cause>,
     /// Something did not fit.
     pub(super) full: Option<&'static str>,
-    pub(super) attached: BTreeSet<Ifindex>,
+    /// Interfaces the program is attached to, and whose frames it may forward there: those of all VLAN devices and of
+    /// the interface itself, or of these VLAN devices alone.
+    pub(super) attached: BTreeMap<Ifindex, Option<BTreeSet<Ifindex>>>,
     pub(super) ports: BTreeMap<Ifindex, u64>,
     pub(super) vlans: BTreeMap<u32, Ifindex>,
     pub(super) egress: BTreeSet<Ifindex>,
@@ -100,7 +102,7 @@ impl Fib {
             interlocks: interlock::Found::default(),
             distrust: Some(Cause::Start),
             full: None,
-            attached: BTreeSet::new(),
+            attached: BTreeMap::new(),
             ports: BTreeMap::new(),
             vlans: BTreeMap::new(),
             egress: BTreeSet::new(),
@@ -148,14 +150,40 @@ impl Fib {
         }
     }
 
-    /// The program was attached to an interface, or let go of it.
-    pub(crate) fn set_attached(&mut self, ifindex: Ifindex, attached: bool) {
-        if attached {
-            self.attached.insert(ifindex);
-        } else {
-            self.attached.remove(&ifindex);
+    /// The program is attached for an interface that was asked for: at the interface itself, or below a VLAN device.
+    pub(crate) fn set_attached(&mut self, ifindex: Ifindex, port: Ifindex) {
+        if port == ifindex {
+            self.attached.insert(port, None);
+        } else if let Some(devices) = self.attached.entry(port).or_insert_with(|| Some(BTreeSet::new())) {
+            devices.insert(ifindex);
         }
+        self.dirty.interfaces.extend([ifindex, port]);
+    }
+
+    /// An interface that was asked for is gone. Gives the interface that the program has nothing to do at any more.
+    pub(crate) fn set_gone(&mut self, ifindex: Ifindex) -> Option<Ifindex> {
         self.dirty.interfaces.insert(ifindex);
+        if self.attached.remove(&ifindex).is_some() {
+            return Some(ifindex);
+        }
+        let port = self.tables.port_of(ifindex);
+        let devices = self.attached.get_mut(&port)?.as_mut()?;
+        devices.remove(&ifindex);
+        if !devices.is_empty() {
+            return None;
+        }
+        self.attached.remove(&port);
+        self.dirty.interfaces.insert(port);
+        Some(port)
+    }
+
+    /// Whether the program may forward what an interface receives, as far as the operator is asked.
+    pub(crate) fn is_attached(&self, ifindex: Ifindex) -> bool {
+        match self.attached.get(&self.tables.port_of(ifindex)) {
+            None => false,
+            Some(None) => true,
+            Some(Some(devices)) => devices.contains(&ifindex),
+        }
     }
 
     /// Takes in what polling found. Interfaces whose answer changed are judged again.

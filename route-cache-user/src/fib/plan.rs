@@ -130,7 +130,7 @@ impl Fib {
         for &ifindex in dirty {
             let word = match self.tables.links.get(&ifindex).and_then(|link| link.mac) {
                 Some(mac)
-                    if self.attached.contains(&self.tables.port_of(ifindex)) && self.ingress(ifindex).is_empty() =>
+                    if self.is_attached(ifindex) && self.ingress(ifindex).is_empty() =>
                 {
                     let partial = if self.tables.has_partial_checksums(ifindex) {
                         Port::PARTIAL_CHECKSUMS

@@ -161,6 +161,7 @@ fn link(ifindex: Ifindex, flags: u32, mac: u8) -> Link {
         bus: Some("pci".into()),
         master: None,
         xdp_program: None,
+        vlan: None,
     }
 }
 
@@ -235,7 +236,7 @@ fn neighbour() -> impl Strategy<Value = Neighbour> {
 fn event() -> impl Strategy<Value = Event> {
     let kind = prop_oneof![
         4 => hop().prop_map(NextHopKind::Hop),
-        1 => Just(NextHopKind::Group),
+        1 => Just(NextHopKind::OtherGroup),
         1 => Just(NextHopKind::Blackhole),
     ];
     prop_oneof![
@@ -269,7 +270,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn begin() -> Fib {
     // Six neighbours and three objects: indexes are used again.
-    let mut fib = Fib::new(Limits { routes: 64, hops: 9, bypass: false });
+    let mut fib = Fib::new(Limits { routes: 64, hops: 9, groups: 3, bypass: false });
     fib.replace(Tables::default());
     for ifindex in [2, 3] {
         fib.apply(Event::Link(link(ifindex, UP, 0)));
@@ -278,6 +279,7 @@ fn begin() -> Fib {
             ifindex: ifindex as i32,
             forwarding: Some(true),
             rp_filter: Some(0),
+            ignores_linkdown: Some(false),
         }));
         let connected = KernelRoute {
             prefix: Ipv4Net::new(Ipv4Addr::new(192, 168, ifindex as u8, 0), 24).expect("a prefix"),

@@ -45,6 +45,18 @@ pub(super) fn explain(
             owner.map(|address| format!(" (of {})", state.fib.tables.link_name(address.ifindex)));
         return (*outcome, format!("{reason}{}", whose.unwrap_or_default()));
     }
+    if let Some(Verdict { way: Way::Group(key), .. }) =
+        state.fib.installed.get(&prefix).map(|known| &known.verdict)
+    {
+        let group = state.fib.groups.get(key);
+        return match group.and_then(|group| group.reason.as_ref()) {
+            Some(reason) => (Outcome::PassRoute, format!("of several next hops the kernel picks: {reason}")),
+            None if cloned => {
+                (Outcome::ForwardedClone, format!("it has a clone of {prefix}; each flow has one of its next hops"))
+            }
+            None => (Outcome::ForwardedRoute, format!("each flow has one of the next hops of {prefix}")),
+        };
+    }
     match hop.and_then(|key| state.fib.hops.get(&key)) {
         None => (
             Outcome::PassNeighbour,

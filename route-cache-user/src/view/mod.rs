@@ -3,6 +3,7 @@
 //! [`rows`]: the listings; [`explain`]: why a packet goes where it goes.
 
 mod explain;
+mod members;
 mod rows;
 
 use std::{
@@ -203,17 +204,23 @@ impl Source for View {
     fn interfaces(&self) -> Result<Vec<InterfaceEntry>> {
         let state = self.shared.read();
         let wanted = |ifindex: &Ifindex| {
-            state.attachments.is_attached(*ifindex) || state.attachments.failure(*ifindex).is_some()
+            state.attachments.is_attached(state.fib.tables.port_of(*ifindex))
+                || state.attachments.failure(*ifindex).is_some()
         };
         let links = state.fib.tables.links.values().filter(|link| wanted(&link.ifindex));
         Ok(links
             .map(|link| {
-                let attached = state.attachments.is_attached(link.ifindex);
+                let port = state.fib.tables.port_of(link.ifindex);
+                let attached = state.attachments.is_attached(port);
+                let asked_for = state.fib.is_attached(link.ifindex);
                 let failure = state.attachments.failure(link.ifindex).map(str::to_owned);
                 let ingress = state.fib.ingress(link.ifindex);
                 let egress = state.fib.egress(link.ifindex);
                 let mut reasons: Vec<_> =
                     failure.into_iter().chain(ingress.iter().cloned()).collect();
+                if attached && !asked_for {
+                    reasons.push("only VLAN devices of it were asked for".into());
+                }
                 if let Err(against) = &egress
                     && !reasons.contains(&against.reason)
                 {
@@ -222,8 +229,9 @@ impl Source for View {
                 InterfaceEntry {
                     name: link.name.clone(),
                     ifindex: link.ifindex,
+                    port: (port != link.ifindex).then(|| state.fib.tables.link_name(port)),
                     mode: if attached { state.attachments.mode_name() } else { "none" }.into(),
-                    accelerating: attached && ingress.is_empty() && state.fib.reasons().is_empty(),
+                    accelerating: asked_for && ingress.is_empty() && state.fib.reasons().is_empty(),
                     egress: egress.is_ok(),
                     reasons,
                 }
@@ -251,12 +259,16 @@ impl Source for View {
             reason: String::new(),
             route: prefix.and_then(|prefix| route_entry(&state, &prefix)),
             next_hop: None,
+            members: Vec::new(),
             clones,
         };
-        let hop = match prefix
+        let way = prefix
             .and_then(|prefix| state.fib.installed.get(&prefix))
-            .map(|known| &known.verdict.way)
-        {
+            .map(|known| &known.verdict.way);
+        if let Some(Way::Group(key)) = way {
+            explanation.members = members::members(&state, key);
+        }
+        let hop = match way {
             Some(Way::Via(key)) => Some(*key),
             Some(Way::OnLink(ifindex)) => Some(HopKey::Neighbour((*ifindex, dst))),
             Some(Way::Group(_) | Way::Pass(..)) | None => None,

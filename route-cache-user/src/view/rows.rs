@@ -130,6 +130,11 @@ pub(super) fn hop_entry(state: &State, key: HopKey) -> Option<NextHopEntry> {
             .and_then(|neighbour| neighbour.lladdr)
             .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
         neighbour: neighbour.map_or("none", |neighbour| neighbour_state(neighbour.state)).into(),
+        vlan: at.and_then(|(i, _)| tables.links.get(&i)?.vlan).map(|vlan| vlan.id),
+        port: at
+            .map(|(ifindex, _)| (ifindex, tables.port_of(ifindex)))
+            .filter(|(ifindex, port)| ifindex != port)
+            .map(|(_, port)| tables.link_name(port)),
         mtu: at.and_then(|(ifindex, _)| tables.links.get(&ifindex)).map_or(0, |link| link.mtu),
         routes: hop.routes,
         usable: hop.reason.is_none(),

@@ -14,6 +14,7 @@
 //! - `forwarding`: packets arrive, and their bytes are those of the kernel.
 //! - `next_packet`: routes, next hops, neighbours, interfaces and addresses change.
 //! - `standing_aside`: settings that leave the packets to the kernel.
+//! - `ecmp`: routes by several next hops. `vlan`: VLAN devices and VRFs.
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
@@ -35,6 +36,7 @@ mod change_latency;
 mod clones;
 mod configured;
 mod consistency;
+mod ecmp;
 mod expiry;
 mod forwarding;
 mod life;
@@ -47,3 +49,4 @@ mod purging;
 mod refusals;
 mod shrinking;
 mod standing_aside;
+mod vlan;
