@@ -39,6 +39,13 @@ impl ClonedRoute {
         Self { route, last_used: now, created: now, packets: 1, bytes }
     }
 
+    /// Counts packets that flows forwarded.
+    #[inline(always)]
+    pub const fn add(&mut self, packets: u64, bytes: u64) {
+        self.packets += packets;
+        self.bytes += bytes;
+    }
+
     /// Counts one more packet of `bytes` bytes at `now` jiffies.
     #[inline(always)]
     pub const fn touch(&mut self, now: u64, bytes: u64) {

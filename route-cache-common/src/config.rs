@@ -10,7 +10,7 @@ pub struct Config {
     pub deadline: u64,
     /// [`Config::ACCELERATE4`] and so on.
     pub flags: u64,
-    /// Raised after every change of routes; flow entries of another epoch are void. (The flow tier's.)
+    /// Raised after every change of routes; flows of another epoch are void.
     pub flow_epoch: u64,
     /// A packet in this many is logged by the traced program.
     pub trace_every: u32,
@@ -31,6 +31,12 @@ impl Config {
     pub const CLONE_ON_SECOND: u64 = 8;
     /// IPv6 packets may be forwarded.
     pub const ACCELERATE6: u64 = 16;
+    /// Flows are looked for and noted down.
+    pub const FLOWS: u64 = 128;
+    /// Clones are not looked for and not made: every packet by the routes.
+    pub const NO_CLONES: u64 = 256;
+    /// Clones are looked for and made for few packets only, because most would find none.
+    pub const FEW_CLONES: u64 = 512;
     /// IPv4 next-hop groups pick by ports, too.
     pub const HASH_PORTS4: u64 = 32;
     /// IPv6 next-hop groups pick by ports, too.

@@ -20,6 +20,8 @@ pub trait Family: Copy + Eq + core::fmt::Debug + Send + Sync + 'static {
     const ACCELERATE_PORT: u16;
     /// Flag of [`Config::flags`]: groups pick by ports, too (`fib_multipath_hash_policy` 1).
     const HASH_PORTS: u64;
+    /// Name of the map of flows: `ARRAY` of [`crate::FlowSet`], a segment for each CPU.
+    const FLOWS: &'static str;
     /// Name of the map of clones: `ARRAY_OF_MAPS` by CPU, of `HASH`: destination to [`crate::ClonedRoute`].
     const CLONES: &'static str;
     /// Name of the map of routes: `ARRAY_OF_MAPS` by CPU, of `LPM_TRIE`: prefix to [`crate::Route`].
@@ -42,6 +44,7 @@ impl Family for V4 {
     const ACCELERATE: u64 = Config::ACCELERATE4;
     const ACCELERATE_PORT: u16 = Port::ACCELERATE4;
     const HASH_PORTS: u64 = Config::HASH_PORTS4;
+    const FLOWS: &'static str = "FLOWS4";
     const CLONES: &'static str = "CLONES4";
     const ROUTES: &'static str = "ROUTES4";
     const NEIGHBOURS: &'static str = "NEIGHBOURS4";
@@ -53,6 +56,7 @@ impl Family for V6 {
     const ACCELERATE: u64 = Config::ACCELERATE6;
     const ACCELERATE_PORT: u16 = Port::ACCELERATE6;
     const HASH_PORTS: u64 = Config::HASH_PORTS6;
+    const FLOWS: &'static str = "FLOWS6";
     const CLONES: &'static str = "CLONES6";
     const ROUTES: &'static str = "ROUTES6";
     const NEIGHBOURS: &'static str = "NEIGHBOURS6";

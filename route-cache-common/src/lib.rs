@@ -8,6 +8,7 @@
 pub mod clones;
 pub mod config;
 pub mod family;
+pub mod flows;
 pub mod next_hop;
 pub mod outcome;
 pub mod route;
@@ -15,6 +16,7 @@ pub mod route;
 pub use clones::{ClonedRoute, Tally};
 pub use config::{Config, Port};
 pub use family::{Address4, Address6, Family, V4, V6};
+pub use flows::{Flow, FlowKey, FlowSet};
 pub use next_hop::{NextHop, NextHopId};
 pub use outcome::Outcome;
 pub use route::{Action, Route};
@@ -62,6 +64,14 @@ pub mod maps {
     pub const SEEN: &str = "SEEN";
     /// `ARRAY` of one [`crate::config::ClockReading`].
     pub const CLOCK: &str = "CLOCK";
+}
+
+/// Names of global constants of the object, set before it is loaded.
+pub mod globals {
+    /// `u32`: sets of flows per CPU and family, a power of two.
+    pub const FLOW_SETS: &str = "FLOW_SETS";
+    /// `[u64; 4]`: odd and secret, see [`crate::flows::flow_set`].
+    pub const FLOW_SEED: &str = "FLOW_SEED";
 }
 
 /// Names of the programs, as they stand in the object file.

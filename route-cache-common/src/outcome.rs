@@ -51,6 +51,7 @@ macro_rules! outcomes {
 }
 
 outcomes! {
+    ForwardedFlow = "forwarded_flow", "Forwarded by the memo of its flow, without a look at its clone.";
     ForwardedClone = "forwarded_clone", "Forwarded by a cloned host route of this CPU.";
     ForwardedRoute = "forwarded_route", "Forwarded by a network route, and cloned if there was room.";
     PassLocal = "pass_local", "For an address of this host.";
@@ -84,7 +85,7 @@ impl Outcome {
     /// Whether the packet left through XDP.
     #[must_use]
     pub const fn is_forwarded(self) -> bool {
-        matches!(self, Outcome::ForwardedClone | Outcome::ForwardedRoute)
+        matches!(self, Outcome::ForwardedFlow | Outcome::ForwardedClone | Outcome::ForwardedRoute)
     }
 }
 

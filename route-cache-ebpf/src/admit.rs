@@ -1,25 +1,25 @@
 //! Step: may this packet be forwarded at all, whatever the route (forwarding.md rows 1, 2, 4, 7 to 9, 12, 13, 15, 17,
 //! 26, 34, 39a). Each check is a function of what it looks at.
 
-use route_cache_common::{Action, Family, Outcome, Port, Route};
+use route_cache_common::{Action, Family, Outcome, Port, Route, next_hop::NextHopVersion};
 
 use crate::{
-    clones::Way,
     family::Datapath,
     headers::{Ethernet, Header, Transport},
     maps, next_hop,
     packet::Packet,
     parse::{Datagram, Link},
+    way::Way,
 };
 
 /// Row 34: the interface that receives the packet is the VLAN device, where there is a tag. One for VLAN 0 says nothing
 /// but a priority; it is left to the kernel, too.
 #[inline(always)]
 pub fn device(port: u32, link: Link) -> Result<u32, Outcome> {
-    match link.vlan {
-        None => Ok(port),
-        Some(vlan) => maps::vlan_device(port, vlan).ok_or(Outcome::PassVlan),
+    if link.tag_len == 0 {
+        return Ok(port);
     }
+    maps::vlan_device(port, link.vlan as u16).ok_or(Outcome::PassVlan)
 }
 
 /// The ingress interface must be one whose packets of this family may be forwarded.
@@ -61,15 +61,17 @@ pub fn datagram<F: Datapath>(datagram: &Datagram<'_, F>) -> Result<(), Outcome> 
     Ok(())
 }
 
+/// Whether the way back to the source counts.
+#[inline(always)]
+pub const fn checks_reverse_path<F: Datapath>(port: Port) -> bool {
+    F::HAS_REVERSE_PATH_FILTER && port.flags & (Port::REVERSE_STRICT | Port::REVERSE_LOOSE) != 0
+}
+
 /// Row 17: the way back to the source (`__fib_validate_source`, net/ipv4/fib_frontend.c). What the routes do not tell
 /// with certainty, a group for example, passes.
 #[inline(always)]
-pub fn reverse_path<F: Datapath>(
-    source: F::Address,
-    device: u32,
-    port: Port,
-) -> Result<(), Outcome> {
-    if port.flags & (Port::REVERSE_STRICT | Port::REVERSE_LOOSE) == 0 {
+pub fn reverse_path<F: Datapath>(source: F::Key, device: u32, port: Port) -> Result<(), Outcome> {
+    if !checks_reverse_path::<F>(port) {
         return Ok(());
     }
     let Some(words) = F::route(source) else {
@@ -77,7 +79,7 @@ pub fn reverse_path<F: Datapath>(
     };
     let back = match Route::unpack(words).action {
         Action::OnLink(ifindex) => ifindex,
-        Action::Via(id) => next_hop::peek(id).ifindex,
+        Action::Via(id) => next_hop::device(id),
         Action::Group(_) | Action::Pass(_) => return Err(Outcome::PassReversePath),
     };
     if port.flags & Port::REVERSE_STRICT != 0 && back != device {
@@ -129,15 +131,16 @@ fn carries_a_tunnel(port: u16) -> bool {
 #[inline(always)]
 pub fn way<F: Datapath>(
     datagram: &Datagram<'_, F>,
-    way: &Way<F>,
+    way: &Way,
+    next_hop: &NextHopVersion,
     device: u32,
 ) -> Result<(), Outcome> {
-    if way.next_hop.ifindex == device {
+    if next_hop.ifindex == device {
         return Err(Outcome::PassSameInterface);
     }
     let len = datagram.ip.datagram_len();
     let route_mtu = usize::from(way.route_mtu());
-    if len > usize::from(way.next_hop.mtu) || (route_mtu != 0 && len > route_mtu) {
+    if len > usize::from(next_hop.mtu) || (route_mtu != 0 && len > route_mtu) {
         return Err(Outcome::PassMtu);
     }
     Ok(())
@@ -149,8 +152,9 @@ mod tests {
     use crate::{
         packet::testing::{Bytes, datagram as udp, datagram6 as udp6},
         parse,
+        way::Found,
     };
-    use route_cache_common::{NextHopId, Route, V4, V6, next_hop::NextHopVersion};
+    use route_cache_common::{NextHopId, V4, V6};
 
     const PORT: Port = Port { mac: [2, 0, 0, 0, 0, 1], flags: Port::ACCELERATE4 };
 
@@ -161,7 +165,7 @@ mod tests {
     ) -> Result<(), Outcome> {
         let packet = bytes.packet();
         let link = parse::link(&packet)?;
-        let packet = packet.behind(link.tag_len());
+        let packet = packet.behind(link.tag_len);
         let datagram = parse::datagram::<V4>(&packet)?;
         step(&packet, &datagram)
     }
@@ -265,8 +269,9 @@ mod tests {
         let action = Action::Via(NextHopId(0));
         let route = Route { action, slot: 0, generation: 0, mtu: route, prefix_len: 0 }.pack();
         let next_hop = NextHopVersion { mtu: device, ifindex: 7, ..NextHopVersion::default() };
-        let judged = Way::<V4> { destination: [0; 4], route, clone: None, next_hop };
-        judge(udp(), |_, datagram| way(datagram, &judged, ingress))
+        let id = NextHopId(0);
+        let judged = Way { route, found: Found::Route, id };
+        judge(udp(), |_, datagram| way(datagram, &judged, &next_hop, ingress))
     }
 
     #[test]

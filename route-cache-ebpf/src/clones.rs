@@ -1,35 +1,14 @@
 //! Step: the host routes that this CPU cloned on first use.
 
-use route_cache_common::{
-    Action, ClonedRoute, Outcome, Route, Tally, next_hop::NextHopVersion, route::RouteWords,
-};
+use route_cache_common::{Action, ClonedRoute, Config, Outcome, Route, Tally, route::RouteWords};
 
 use crate::{
     admission,
     family::Datapath,
     maps::{self, CloneRef},
     next_hop,
+    way::{Found, Way},
 };
-
-/// The way a packet will go: where it was found, and what it found there.
-pub struct Way<F: Datapath> {
-    /// Destination address.
-    pub destination: F::Address,
-    /// Next hop or group, slot, generation and MTU.
-    pub route: RouteWords,
-    /// The clone it was found in, or `None` if it was found in the routes.
-    pub clone: Option<CloneRef>,
-    /// The version of the next hop to use.
-    pub next_hop: NextHopVersion,
-}
-
-impl<F: Datapath> Way<F> {
-    /// The route's own MTU, or 0.
-    #[inline(always)]
-    pub fn route_mtu(&self) -> u16 {
-        Route::unpack(self.route).mtu
-    }
-}
 
 /// The way of this destination's clone; nothing if it has none that is still valid.
 ///
@@ -37,10 +16,7 @@ impl<F: Datapath> Way<F> {
 /// found again has a new id; the route, and with it the generation, may have stayed the same. The clone of a route by
 /// several next hops names their group, out of which `hash` picks.
 #[inline(always)]
-pub fn find<F: Datapath>(
-    destination: F::Address,
-    hash: impl FnOnce() -> u32,
-) -> Option<Result<Way<F>, Outcome>> {
+pub fn find<F: Datapath>(destination: F::Key, hash: impl FnOnce() -> u32) -> Option<Way> {
     let clone = F::clone_of(destination)?;
     let route = clone.route();
     if !maps::is_current(route) {
@@ -51,33 +27,51 @@ pub fn find<F: Datapath>(
         Action::Group(group) => maps::group_member(group, hash())?,
         Action::OnLink(_) | Action::Pass(_) => return None,
     };
-    match next_hop::take(id) {
-        Ok(next_hop) => Some(Ok(Way { destination, route, clone: Some(clone), next_hop })),
-        Err(Outcome::PassRace) => None,
-        Err(pass) => Some(Err(pass)),
+    next_hop::is_current(id).then_some(Way { route, found: Found::Clone(clone), id })
+}
+
+/// Whether this packet's clone is looked for, or made. Under a flood most packets have none, and looking costs more than
+/// it saves: then an eighth of the destinations is served, another one every 64 jiffies.
+#[inline(always)]
+pub fn are_wanted(config: &Config, tag: u32, now: u64) -> bool {
+    const EIGHTH: u32 = 7;
+    match config.flags & (Config::NO_CLONES | Config::FEW_CLONES) {
+        0 => true,
+        Config::FEW_CLONES => (tag.wrapping_mul(0x9e37_79b1) >> 29) == (now >> 6) as u32 & EIGHTH,
+        _ => false,
     }
 }
 
-/// Counts the packet on its clone, or clones the route it was found in.
+/// Clones the route a packet went by, if its destination is admitted.
 ///
 /// A table that is full, or a destination that is not admitted yet, costs the clone and nothing else: the packet is on
 /// its way.
 #[inline(always)]
-pub fn record<F: Datapath>(way: &Way<F>, now: u64, bytes: u64) -> Outcome {
-    if let Some(clone) = &way.clone {
-        clone.touch(now, bytes);
-        return Outcome::ForwardedClone;
-    }
-    let tag = F::fold(way.destination);
-    if !maps::config().is_some_and(|config| admission::admits(config, tag, now)) {
-        maps::tally(Tally::CloneDeferred);
-        return Outcome::ForwardedRoute;
-    }
-    let made = F::insert_clone(way.destination, ClonedRoute::new(way.route, now, bytes));
-    maps::tally(match made {
-        Ok(maps::Inserted::New) => Tally::CloneCreated,
-        Ok(maps::Inserted::Replaced) => Tally::CloneReplaced,
-        Err(_) => Tally::CloneRefused,
-    });
+pub fn make<F: Datapath>(
+    destination: F::Key,
+    route: RouteWords,
+    config: &Config,
+    now: u64,
+    bytes: u64,
+) -> Outcome {
+    let tag = F::fold(destination);
+    let tally = if !are_wanted(config, tag, now) || !admission::admits(config, tag, now) {
+        Tally::CloneDeferred
+    } else {
+        match F::insert_clone(destination, ClonedRoute::new(route, now, bytes)) {
+            Ok(maps::Inserted::New) => Tally::CloneCreated,
+            Ok(maps::Inserted::Replaced) => Tally::CloneReplaced,
+            Err(_) => Tally::CloneRefused,
+        }
+    };
+    maps::tally(tally);
     Outcome::ForwardedRoute
+}
+
+/// Counts a packet on its clone. True if the clone is in lively use.
+#[inline(always)]
+pub fn count(clone: &CloneRef, now: u64, bytes: u64) -> bool {
+    let is_lively = crate::flows::is_soon(clone.last_used(), now);
+    clone.touch(now, bytes);
+    is_lively
 }

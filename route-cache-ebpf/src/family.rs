@@ -1,29 +1,38 @@
 //! What the steps need to know of a family: its header, and which addresses are never forwarded.
 
-use route_cache_common::{Address4, Address6, Config, Family, Outcome, V4, V6};
+use route_cache_common::{Address4, Config, Family, FlowKey, Outcome, V4, V6};
 
 use crate::{
     headers::{Header, Ipv4, Ipv6},
-    maps::{self, Tables},
+    maps::{self, Tables, Words6},
 };
 
 /// A family the program forwards.
 pub trait Datapath: Family + Tables {
     /// Its header.
-    type Header: Header<Address = Self::Address>;
+    type Header: Header<Address = Self::Key>;
+    /// Whether interfaces may ask for the way back to the source (row 17).
+    const HAS_REVERSE_PATH_FILTER: bool;
 
     /// Rows 12 and 26: sources that the kernel does not forward.
-    fn check_source(source: Self::Address, config: &Config) -> Result<(), Outcome>;
+    fn check_source(source: Self::Key, config: &Config) -> Result<(), Outcome>;
 
     /// Rows 13, 14, 15 and 26: destinations that the kernel does not forward, whatever its routes.
-    fn check_destination(destination: Self::Address) -> Result<(), Outcome>;
+    fn check_destination(destination: Self::Key) -> Result<(), Outcome>;
+
+    /// What tells a flow to this destination; with where it comes from, if that was checked by the routes.
+    fn flow_key(destination: Self::Key, source: Option<(Self::Key, u32)>) -> FlowKey;
+
+    /// The destination out of a flow's key.
+    fn destination_of(key: FlowKey) -> Self::Key;
 
     /// All bits of an address in one word: different for different IPv4 addresses, most likely so for IPv6 ones.
-    fn fold(address: Self::Address) -> u32;
+    fn fold(address: Self::Key) -> u32;
 }
 
 impl Datapath for V4 {
     type Header = Ipv4;
+    const HAS_REVERSE_PATH_FILTER: bool = true;
 
     /// `ip_route_input_slow` and `fib_validate_source`, net/ipv4.
     #[inline(always)]
@@ -55,6 +64,19 @@ impl Datapath for V4 {
     }
 
     #[inline(always)]
+    fn flow_key(destination: Address4, source: Option<(Address4, u32)>) -> FlowKey {
+        match source {
+            None => [Self::fold(destination), 0, 0, 0],
+            Some((source, device)) => [Self::fold(destination), Self::fold(source), device, 0],
+        }
+    }
+
+    #[inline(always)]
+    fn destination_of(key: FlowKey) -> Address4 {
+        key[0].to_ne_bytes()
+    }
+
+    #[inline(always)]
     fn fold(address: Address4) -> u32 {
         u32::from_ne_bytes(address)
     }
@@ -62,11 +84,11 @@ impl Datapath for V4 {
 
 impl Datapath for V6 {
     type Header = Ipv6;
+    const HAS_REVERSE_PATH_FILTER: bool = false;
 
-    /// `ip6_rcv_core` and `ip6_forward`, net/ipv6. The kernel has no reverse-path filter here, and does not look for its
-    /// own addresses.
+    /// `ip6_rcv_core` and `ip6_forward`, net/ipv6. The kernel does not look for its own addresses here.
     #[inline(always)]
-    fn check_source(source: Address6, _config: &Config) -> Result<(), Outcome> {
+    fn check_source(source: Words6, _config: &Config) -> Result<(), Outcome> {
         match scope(source) {
             Scope::Global => Ok(()),
             Scope::Multicast | Scope::Narrow => Err(Outcome::PassMartianSource),
@@ -74,7 +96,7 @@ impl Datapath for V6 {
     }
 
     #[inline(always)]
-    fn check_destination(destination: Address6) -> Result<(), Outcome> {
+    fn check_destination(destination: Words6) -> Result<(), Outcome> {
         match scope(destination) {
             Scope::Global => Ok(()),
             Scope::Multicast => Err(Outcome::PassMulticast),
@@ -83,8 +105,18 @@ impl Datapath for V6 {
     }
 
     #[inline(always)]
-    fn fold(address: Address6) -> u32 {
-        let [a, b, c, d] = words(address);
+    fn flow_key(destination: Words6, _source: Option<(Words6, u32)>) -> FlowKey {
+        destination
+    }
+
+    #[inline(always)]
+    fn destination_of(key: FlowKey) -> Words6 {
+        key
+    }
+
+    #[inline(always)]
+    fn fold(address: Words6) -> u32 {
+        let [a, b, c, d] = address;
         // Multiplications between the words, so that addresses that differ in two of them do not cancel out.
         let mut hash = a.wrapping_mul(0x9e37_79b1) ^ b;
         hash = hash.rotate_left(15).wrapping_mul(0x85eb_ca6b) ^ c;
@@ -103,25 +135,13 @@ enum Scope {
 }
 
 #[inline(always)]
-fn scope(address: Address6) -> Scope {
-    let [a, b, ..] = words(address);
-    match address {
+fn scope([first, second, ..]: Words6) -> Scope {
+    match first.to_ne_bytes() {
         [0xff, ..] => Scope::Multicast,
         [0xfe, 0x80..=0xbf, ..] => Scope::Narrow,
-        _ if a | b == 0 => Scope::Narrow,
+        _ if first | second == 0 => Scope::Narrow,
         _ => Scope::Global,
     }
-}
-
-#[inline(always)]
-fn words(address: Address6) -> [u32; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
-    [
-        u32::from_ne_bytes([a, b, c, d]),
-        u32::from_ne_bytes([e, f, g, h]),
-        u32::from_ne_bytes([i, j, k, l]),
-        u32::from_ne_bytes([m, n, o, p]),
-    ]
 }
 
 #[cfg(test)]
@@ -129,6 +149,11 @@ mod tests {
     use std::net::Ipv6Addr;
 
     use super::*;
+
+    fn words(address: Ipv6Addr) -> Words6 {
+        let octets = address.octets();
+        [0, 4, 8, 12].map(|i| u32::from_ne_bytes([0, 1, 2, 3].map(|j| octets[i + j])))
+    }
 
     #[test]
     fn row_12_martian_sources() {
@@ -163,7 +188,7 @@ mod tests {
                 Err(Outcome::PassMartianDestination),
             ),
         ] {
-            let octets = address.parse::<Ipv6Addr>().expect("an address").octets();
+            let octets = words(address.parse().expect("an address"));
             assert_eq!(V6::check_source(octets, &Config::default()), source, "{address}");
             assert_eq!(V6::check_destination(octets), destination, "{address}");
         }
@@ -171,11 +196,11 @@ mod tests {
 
     #[test]
     fn ipv6_addresses_that_differ_in_any_byte_fold_to_different_words() {
-        let base = "2001:db8:1:2:3:4:5:6".parse::<Ipv6Addr>().expect("an address").octets();
+        let base: Ipv6Addr = "2001:db8:1:2:3:4:5:6".parse().expect("an address");
         for byte in 0..16 {
-            let mut other = base;
+            let mut other = base.octets();
             other[byte] ^= 1;
-            assert_ne!(V6::fold(base), V6::fold(other), "byte {byte}");
+            assert_ne!(V6::fold(words(base)), V6::fold(words(other.into())), "byte {byte}");
         }
     }
 }

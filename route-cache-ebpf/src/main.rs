@@ -28,6 +28,7 @@ mod admit;
 mod clones;
 mod family;
 mod flow_hash;
+mod flows;
 mod freshness;
 mod headers;
 mod kernel;
@@ -38,20 +39,21 @@ mod parse;
 mod redirect;
 mod rewrite;
 mod route;
+mod way;
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_PASS, XDP_REDIRECT},
     macros::xdp,
     programs::XdpContext,
 };
-use route_cache_common::{Config, Outcome, Port, V4, V6};
+use route_cache_common::{Config, NextHopId, Outcome, Port, V4, V6};
 
 use crate::{
-    clones::Way,
     family::Datapath,
-    headers::{Header as _, Ipv4, Ipv6},
+    flows::Memo,
+    headers::{Header as _, Ipv4, Ipv6, TAG_LEN},
     packet::Packet,
-    parse::Link,
+    way::{Found, Way},
 };
 
 /// The forwarder.
@@ -100,23 +102,23 @@ fn forward(ctx: &XdpContext, packet: &Packet<'_>, now: u64) -> Result<Outcome, O
     let config = freshness::check(maps::config(), now)?;
     let link = parse::link(packet)?;
     let device = admit::device(kernel::ingress(ctx), link)?;
-    let arrival = Arrival { config, link, device, now };
-    match link.ethertype {
-        Ipv4::ETHERTYPE => datagram::<V4>(ctx, packet, arrival),
-        Ipv6::ETHERTYPE => datagram::<V6>(ctx, packet, arrival),
+    let arrival = Arrival { config, device, now, epoch: config.flow_epoch as u32 };
+    match link.ethertype as u16 {
+        Ipv4::ETHERTYPE => datagram::<V4>(ctx, packet, link.tag_len, &arrival),
+        Ipv6::ETHERTYPE => datagram::<V6>(ctx, packet, link.tag_len, &arrival),
         _ => Err(Outcome::PassEthertype),
     }
 }
 
 /// How and when a frame came.
-#[derive(Clone, Copy)]
-struct Arrival<'a> {
+pub struct Arrival<'a> {
     config: &'a Config,
-    link: Link,
     /// The interface it came in by, the VLAN device for a tagged one.
     device: u32,
     /// Jiffies.
     now: u64,
+    /// The flow epoch, read before anything is looked up.
+    epoch: u32,
 }
 
 /// The steps of a datagram. Up to `send` they only look; `Err` is the reason to leave the packet to the kernel.
@@ -124,12 +126,13 @@ struct Arrival<'a> {
 fn datagram<F: Datapath>(
     ctx: &XdpContext,
     packet: &Packet<'_>,
-    arrival: Arrival<'_>,
+    tag_len: usize,
+    arrival: &Arrival<'_>,
 ) -> Result<Outcome, Outcome> {
-    let Arrival { config, link, device, .. } = arrival;
+    let Arrival { config, device, now, .. } = *arrival;
     freshness::family::<F>(config)?;
     let port = admit::port::<F>(maps::port(device))?;
-    let untagged = packet.behind(link.tag_len());
+    let untagged = packet.behind(tag_len);
     let datagram = parse::datagram::<F>(&untagged)?;
     admit::link(packet, port)?;
     admit::datagram(&datagram)?;
@@ -137,40 +140,33 @@ fn datagram<F: Datapath>(
     if port.flags & Port::PARTIAL_CHECKSUMS != 0 {
         admit::complete_checksum(&untagged, &datagram)?;
     }
-    admit::reverse_path::<F>(datagram.ip.source(), device, port)?;
-    let destination = datagram.ip.destination();
-    let hash = || flow_hash::of(&untagged, &datagram, config);
-    let way = match clones::find::<F>(destination, hash) {
-        Some(found) => found?,
-        None => route::find::<F>(destination, hash)?,
-    };
-    admit::way(&datagram, &way, device)?;
-    send(ctx, arrival, &way, datagram.padding)
-}
-
-/// The steps that act. A redirect can be refused, so it is asked for first; from then on nothing can fail but for want
-/// of headroom for a tag.
-#[inline(always)]
-fn send<F: Datapath>(
-    ctx: &XdpContext,
-    arrival: Arrival<'_>,
-    way: &Way<F>,
-    padding: usize,
-) -> Result<Outcome, Outcome> {
-    redirect::to(way.next_hop.port)?;
-    redirect::trim(ctx, padding)?;
-    redirect::make_room(ctx, arrival.link.vlan.is_some(), way.next_hop.vlan != 0)?;
-    let packet = kernel::frame(ctx);
+    let mut way = Way { route: [0; 4], found: Found::Route, id: NextHopId::NONE };
+    match flows::find::<F>(way::key::<F>(datagram.ip, device, port), config, now) {
+        Memo::Known(flow) => way = Way::of(flow),
+        Memo::Stale => way::find::<F>(&untagged, arrival, port.pack(), true, &mut way)?,
+        Memo::Unknown => way::find::<F>(&untagged, arrival, port.pack(), false, &mut way)?,
+    }
+    let next_hop = next_hop::take(way.id)?;
+    admit::way(&datagram, &way, &next_hop, device)?;
+    redirect::to(next_hop.port)?;
+    redirect::trim(ctx, datagram.padding)?;
+    redirect::make_room(ctx, tag_len != 0, next_hop.vlan != 0)?;
+    let mut packet = kernel::frame(ctx);
     let bytes = packet.len() as u64;
-    rewrite::frame::<F::Header>(packet, &way.next_hop).ok_or(Outcome::PassMalformed)?;
-    Ok(clones::record(way, arrival.now, bytes))
+    rewrite::frame::<F::Header>(&mut packet, &next_hop).ok_or(Outcome::PassMalformed)?;
+    if let Found::Flow(flow) = way.found {
+        flows::count(flow, bytes);
+        return Ok(Outcome::ForwardedFlow);
+    }
+    let tag_len = if next_hop.vlan != 0 { TAG_LEN } else { 0 };
+    Ok(way::settle::<F>(&packet.behind(tag_len), arrival, port.pack(), &way, bytes))
 }
 
 /// The one place where an outcome becomes an XDP action.
 #[inline(always)]
 const fn verdict(outcome: Outcome) -> u32 {
     match outcome {
-        Outcome::ForwardedClone | Outcome::ForwardedRoute => XDP_REDIRECT,
+        Outcome::ForwardedFlow | Outcome::ForwardedClone | Outcome::ForwardedRoute => XDP_REDIRECT,
         Outcome::PassLocal
         | Outcome::PassBroadcast
         | Outcome::PassMulticast

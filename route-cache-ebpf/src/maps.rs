@@ -3,6 +3,7 @@
 //! | map | written by |
 //! |---|---|
 //! | `CONFIG`, `PORTS`, `LOCAL_ADDRESSES`, `VLANS`, `ROUTES*`, `GENERATIONS`, `NEXT_HOPS`, `GROUPS`, `NEIGHBOURS*`, `EGRESS` | the agent |
+//! | `FLOWS*` | the program of each CPU its own segment |
 //! | `CLONES*` | the program inserts and counts, the agent deletes |
 //! | `NEXT_HOPS_TOUCHED` | the program sets, the agent clears |
 //! | `OUTCOMES`, `TALLIES`, `ADMISSION`, `SEEN`, `CLOCK` | the program |
@@ -17,10 +18,11 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use route_cache_common::{
-    Action, Address4, Address6, ClonedRoute, Config, Family, MAX_IFINDEX, NextHop, NextHopId,
-    Outcome, Port, Route, Tally, V4, V6,
+    Action, Address4, ClonedRoute, Config, Family, FlowKey, FlowSet, MAX_IFINDEX, NextHop,
+    NextHopId, Outcome, Port, Route, Tally, V4, V6,
     clones::{Admission, CloneWords},
     config::ClockReading,
+    flows::flow_set,
     next_hop::{NeighbourKey, NextHopVersion},
     outcome::OutcomeCount,
     route::{BUCKETS, RouteWords},
@@ -31,8 +33,13 @@ use crate::kernel;
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 
+/// An IPv6 address in network byte order, as words: a register holds four bytes as easily as one.
+pub type Words6 = [u32; 4];
+
 /// By CPU, clones by destination.
 pub type CloneTables<A> = ArrayOfMaps<HashMap<A, CloneWords, 1, NO_PREALLOC>, 1>;
+/// Segments of sets, one for each CPU.
+pub type Flows = Array<FlowSet, 1>;
 /// By CPU, routes by prefix.
 pub type RouteTables<A> = ArrayOfMaps<LpmTrie<A, RouteWords, 1>, 1>;
 /// Next-hop ids of on-link destinations.
@@ -40,30 +47,35 @@ pub type Neighbours<A> = HashMap<NeighbourKey<A>, u32, 1, NO_PREALLOC>;
 
 /// The maps there is one of for each family, and what is done with them.
 pub trait Tables: Family {
+    /// An address, as it stands in the packet and is a key of the maps.
+    type Key: Copy + Eq + 'static;
+
     /// The clones.
-    fn clones() -> &'static CloneTables<Self::Address>;
+    fn clones() -> &'static CloneTables<Self::Key>;
+    /// The flows.
+    fn flows() -> &'static Flows;
     /// The routes.
-    fn routes() -> &'static RouteTables<Self::Address>;
+    fn routes() -> &'static RouteTables<Self::Key>;
     /// The on-link destinations.
-    fn neighbours() -> &'static Neighbours<Self::Address>;
+    fn neighbours() -> &'static Neighbours<Self::Key>;
 
     /// The value of the longest prefix in this CPU's routes that covers the destination.
     #[inline(always)]
-    fn route(destination: Self::Address) -> Option<RouteWords> {
+    fn route(destination: Self::Key) -> Option<RouteWords> {
         let key = Key { prefix_len: u32::from(Self::HOST_PREFIX_LEN), data: destination };
         Self::routes().get(kernel::cpu())?.get(&key).copied()
     }
 
     /// This CPU's clone of a destination.
     #[inline(always)]
-    fn clone_of(destination: Self::Address) -> Option<CloneRef> {
+    fn clone_of(destination: Self::Key) -> Option<CloneRef> {
         let words = Self::clones().get_value_ptr_mut(kernel::cpu(), &destination)?;
         Some(CloneRef(words.cast()))
     }
 
     /// Puts a clone into this CPU's table. The error is the kernel's (-E2BIG: full; -ENOMEM).
     #[inline(always)]
-    fn insert_clone(destination: Self::Address, clone: ClonedRoute) -> Result<Inserted, i32> {
+    fn insert_clone(destination: Self::Key, clone: ClonedRoute) -> Result<Inserted, i32> {
         let Some(table) = Self::clones().get(kernel::cpu()) else {
             return Err(0);
         };
@@ -75,9 +87,23 @@ pub trait Tables: Family {
         table.insert(destination, words, u64::from(BPF_EXIST)).map(|()| Inserted::Replaced)
     }
 
+    /// The set a flow belongs to on this CPU, to be changed; nothing if there are no sets.
+    #[inline(always)]
+    fn flow_set(key: FlowKey) -> Option<&'static mut FlowSet> {
+        let sets = constant(&FLOW_SETS);
+        if sets == 0 {
+            return None;
+        }
+        let [a, b, c, d] = &FLOW_SEED;
+        let seed = [constant(a), constant(b), constant(c), constant(d)];
+        let index = kernel::cpu().wrapping_mul(sets).wrapping_add(flow_set(key, seed, sets));
+        // SAFETY: a checked element pointer of this CPU's segment; nothing else runs on this CPU until this run ends.
+        Self::flows().get_ptr_mut(index).map(|set| unsafe { &mut *set })
+    }
+
     /// The next hop of an on-link destination.
     #[inline(always)]
-    fn neighbour(ifindex: u32, address: Self::Address) -> Option<NextHopId> {
+    fn neighbour(ifindex: u32, address: Self::Key) -> Option<NextHopId> {
         let id = Self::neighbours().get_ptr(NeighbourKey { ifindex, address })?;
         // SAFETY: a checked element pointer to one word.
         Some(NextHopId(unsafe { id.read() }))
@@ -85,9 +111,14 @@ pub trait Tables: Family {
 }
 
 impl Tables for V4 {
+    type Key = Address4;
     #[inline(always)]
     fn clones() -> &'static CloneTables<Address4> {
         &CLONES4
+    }
+    #[inline(always)]
+    fn flows() -> &'static Flows {
+        &FLOWS4
     }
     #[inline(always)]
     fn routes() -> &'static RouteTables<Address4> {
@@ -100,16 +131,21 @@ impl Tables for V4 {
 }
 
 impl Tables for V6 {
+    type Key = Words6;
     #[inline(always)]
-    fn clones() -> &'static CloneTables<Address6> {
+    fn clones() -> &'static CloneTables<Words6> {
         &CLONES6
     }
     #[inline(always)]
-    fn routes() -> &'static RouteTables<Address6> {
+    fn flows() -> &'static Flows {
+        &FLOWS6
+    }
+    #[inline(always)]
+    fn routes() -> &'static RouteTables<Words6> {
         &ROUTES6
     }
     #[inline(always)]
-    fn neighbours() -> &'static Neighbours<Address6> {
+    fn neighbours() -> &'static Neighbours<Words6> {
         &NEIGHBOURS6
     }
 }
@@ -123,13 +159,17 @@ static LOCAL_ADDRESSES: HashMap<Address4, u32, 65_536, NO_PREALLOC> = HashMap::n
 #[btf_map]
 static VLANS: HashMap<u32, u32, 16_384, NO_PREALLOC> = HashMap::new();
 #[btf_map]
+static FLOWS4: Flows = Flows::new();
+#[btf_map]
+static FLOWS6: Flows = Flows::new();
+#[btf_map]
 static CLONES4: CloneTables<Address4> = CloneTables::new();
 #[btf_map]
-static CLONES6: CloneTables<Address6> = CloneTables::new();
+static CLONES6: CloneTables<Words6> = CloneTables::new();
 #[btf_map]
 static ROUTES4: RouteTables<Address4> = RouteTables::new();
 #[btf_map]
-static ROUTES6: RouteTables<Address6> = RouteTables::new();
+static ROUTES6: RouteTables<Words6> = RouteTables::new();
 #[btf_map]
 static GENERATIONS: Array<u32, 1> = Array::new();
 #[btf_map]
@@ -141,7 +181,7 @@ static GROUPS: Array<u32, { BUCKETS as usize }> = Array::new();
 #[btf_map]
 static NEIGHBOURS4: Neighbours<Address4> = Neighbours::new();
 #[btf_map]
-static NEIGHBOURS6: Neighbours<Address6> = Neighbours::new();
+static NEIGHBOURS6: Neighbours<Words6> = Neighbours::new();
 #[btf_map]
 static EGRESS: DevMap<{ MAX_IFINDEX as usize }> = DevMap::new();
 #[btf_map]
@@ -154,6 +194,19 @@ static ADMISSION: PerCpuArray<Admission, 1> = PerCpuArray::new();
 static SEEN: PerCpuArray<u64, { Admission::SEEN as usize }> = PerCpuArray::new();
 #[btf_map]
 static CLOCK: Array<ClockReading, 1> = Array::new();
+
+/// Set before the program is loaded; the verifier takes them as constants.
+#[unsafe(no_mangle)]
+static FLOW_SETS: u32 = 0;
+#[unsafe(no_mangle)]
+static FLOW_SEED: [u64; 4] = [1; 4];
+
+/// The value that was set, not the one that stands in the source.
+#[inline(always)]
+fn constant<T: Copy>(global: &'static T) -> T {
+    // SAFETY: a reference is valid for reads.
+    unsafe { (&raw const *global).read_volatile() }
+}
 
 /// The config line.
 #[inline(always)]
@@ -222,6 +275,20 @@ impl CloneRef {
         unsafe { (*self.0).route }
     }
 
+    /// Counts packets that flows forwarded.
+    #[inline(always)]
+    pub fn add(&self, packets: u64, bytes: u64) {
+        // SAFETY: as above; this CPU is the only writer.
+        unsafe { (*self.0).add(packets, bytes) }
+    }
+
+    /// Jiffies of the last packet.
+    #[inline(always)]
+    pub fn last_used(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*self.0).last_used }
+    }
+
     /// Counts one more packet.
     #[inline(always)]
     pub fn touch(&self, now: u64, bytes: u64) {
@@ -264,15 +331,32 @@ impl NextHopRef {
         unsafe { (&raw const (*self.0).current).read_volatile() }
     }
 
-    /// A copy of one of the two versions.
+    /// A copy of the version with this number.
     #[inline(always)]
-    pub fn version(self, position: usize) -> NextHopVersion {
-        // SAFETY: as above; the position is masked into the array.
+    pub fn version(self, number: u64) -> NextHopVersion {
+        // SAFETY: as above.
+        unsafe { self.at(number).read_volatile() }
+    }
+
+    /// The id in the version with this number.
+    #[inline(always)]
+    pub fn id(self, number: u64) -> u32 {
+        // SAFETY: as above.
+        unsafe { (&raw const (*self.at(number)).id).read_volatile() }
+    }
+
+    /// The interface in the version with this number.
+    #[inline(always)]
+    pub fn device(self, number: u64) -> u32 {
+        // SAFETY: as above.
+        unsafe { (&raw const (*self.at(number)).ifindex).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn at(self, number: u64) -> *const NextHopVersion {
+        // SAFETY: the position is masked into the array.
         unsafe {
-            (&raw const (*self.0).versions)
-                .cast::<NextHopVersion>()
-                .add(position & 1)
-                .read_volatile()
+            (&raw const (*self.0).versions).cast::<NextHopVersion>().add((number & 1) as usize)
         }
     }
 }

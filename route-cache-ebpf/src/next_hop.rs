@@ -25,12 +25,18 @@ pub fn take(id: NextHopId) -> Result<NextHopVersion, Outcome> {
     Ok(version)
 }
 
-/// What stands at this id now, whether or not frames may be sent to it; all zeros if that is somebody else's or unclear.
+/// Whether the id is still its holder's. [`take`] has the last word.
 #[inline(always)]
-pub fn peek(id: NextHopId) -> NextHopVersion {
-    match maps::next_hop(id).map(copy) {
-        Some(Ok(version)) if version.id == id.0 => version,
-        _ => NextHopVersion::default(),
+pub fn is_current(id: NextHopId) -> bool {
+    maps::next_hop(id).is_some_and(|hop| hop.id(hop.current()) == id.0)
+}
+
+/// The interface of the next hop with this id, usable or not; 0 if the id is no longer current.
+#[inline(always)]
+pub fn device(id: NextHopId) -> u32 {
+    match maps::next_hop(id) {
+        Some(hop) if is_current(id) => hop.device(hop.current()),
+        _ => 0,
     }
 }
 
@@ -38,7 +44,7 @@ pub fn peek(id: NextHopId) -> NextHopVersion {
 #[inline(always)]
 fn copy(hop: maps::NextHopRef) -> Result<NextHopVersion, Outcome> {
     let before = hop.current();
-    let version = hop.version((before & 1) as usize);
+    let version = hop.version(before);
     if hop.current() != before {
         return Err(Outcome::PassRace);
     }

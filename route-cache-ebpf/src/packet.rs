@@ -74,11 +74,11 @@ impl<'a> Packet<'a> {
 
     /// The first words, to be written.
     #[inline(always)]
-    pub fn into_words<T: Words>(self) -> Option<&'a mut T> {
+    pub fn first_mut<T: Words>(&mut self) -> Option<&mut T> {
         if self.start + size_of::<T>() > self.end {
             return None;
         }
-        // SAFETY: as in `get`, and the cursor is consumed, so nobody else can reach the bytes.
+        // SAFETY: as in `get`, and the cursor is borrowed, so nobody else can reach the bytes.
         Some(unsafe { &mut *(self.start as *mut T) })
     }
 }

@@ -8,21 +8,15 @@ use crate::{
     packet::Packet,
 };
 
-/// What the link-layer header says.
+/// What the link-layer header says. Whole words, because the verifier follows no undefined bytes.
 #[derive(Clone, Copy)]
 pub struct Link {
-    /// The VLAN the frame is tagged for.
-    pub vlan: Option<u16>,
+    /// Bytes of the VLAN tag: [`TAG_LEN`] or 0.
+    pub tag_len: usize,
+    /// The VLAN id in the tag; 0 if there is none.
+    pub vlan: u32,
     /// Ethertype of the payload.
-    pub ethertype: u16,
-}
-
-impl Link {
-    /// Bytes of the tag.
-    #[inline(always)]
-    pub const fn tag_len(self) -> usize {
-        if self.vlan.is_some() { TAG_LEN } else { 0 }
-    }
+    pub ethertype: u32,
 }
 
 /// Looks behind a VLAN tag, if there is one. A second one is an ethertype that nobody here knows.
@@ -32,12 +26,13 @@ pub fn link(packet: &Packet<'_>) -> Result<Link, Outcome> {
         return Err(Outcome::PassMalformed);
     };
     if ethernet.ethertype() != ETHERTYPE_VLAN {
-        return Ok(Link { vlan: None, ethertype: ethernet.ethertype() });
+        return Ok(Link { tag_len: 0, vlan: 0, ethertype: u32::from(ethernet.ethertype()) });
     }
     let Some(tagged) = packet.get::<TaggedEthernet>(0) else {
         return Err(Outcome::PassMalformed);
     };
-    Ok(Link { vlan: Some(tagged.vlan()), ethertype: tagged.ethertype() })
+    let (vlan, ethertype) = (u32::from(tagged.vlan()), u32::from(tagged.ethertype()));
+    Ok(Link { tag_len: TAG_LEN, vlan, ethertype })
 }
 
 /// A datagram in a frame.
@@ -76,7 +71,7 @@ mod tests {
     fn parse<F: Datapath>(mut bytes: Bytes) -> Result<usize, Outcome> {
         let packet = bytes.packet();
         let link = link(&packet)?;
-        datagram::<F>(&packet.behind(link.tag_len())).map(|datagram| datagram.padding)
+        datagram::<F>(&packet.behind(link.tag_len)).map(|datagram| datagram.padding)
     }
 
     #[test]
@@ -123,7 +118,8 @@ mod tests {
     fn rows_34_and_45_the_ethertype_is_found_behind_one_tag() {
         let read = |mut bytes: Bytes| {
             let packet = bytes.packet();
-            link(&packet).map(|link| (link.vlan, link.ethertype))
+            link(&packet)
+                .map(|link| ((link.tag_len != 0).then_some(link.vlan), link.ethertype as u16))
         };
         assert_eq!(read(udp()), Ok((None, Ipv4::ETHERTYPE)));
         assert_eq!(read(udp6()), Ok((None, Ipv6::ETHERTYPE)));

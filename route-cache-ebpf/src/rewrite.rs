@@ -9,13 +9,13 @@ use crate::{
 
 /// Rewrites a frame that begins where it is to begin. Nothing if it is too short, which was excluded long before.
 #[inline(always)]
-pub fn frame<H: Header>(packet: Packet<'_>, next_hop: &NextHopVersion) -> Option<()> {
+pub fn frame<H: Header>(packet: &mut Packet<'_>, next_hop: &NextHopVersion) -> Option<()> {
     if next_hop.vlan == 0 {
-        let frame = packet.into_words::<Frame<H>>()?;
+        let frame = packet.first_mut::<Frame<H>>()?;
         frame.ethernet.addresses = next_hop.addresses;
         frame.ip.decrement();
     } else {
-        let frame = packet.into_words::<TaggedFrame<H>>()?;
+        let frame = packet.first_mut::<TaggedFrame<H>>()?;
         frame.ethernet.addresses = next_hop.addresses;
         frame.ethernet.set_vlan(next_hop.vlan);
         frame.ip.decrement();
@@ -37,7 +37,7 @@ mod tests {
     fn rewrite<H: Header>(mut bytes: Bytes, vlan: u16) -> Vec<u8> {
         let addresses = NextHopVersion::addresses(TO, FROM);
         let next_hop = NextHopVersion { addresses, vlan, ..NextHopVersion::default() };
-        frame::<H>(bytes.packet(), &next_hop).expect("it is long enough");
+        frame::<H>(&mut bytes.packet(), &next_hop).expect("it is long enough");
         bytes.bytes()
     }
 

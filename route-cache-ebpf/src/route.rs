@@ -2,14 +2,15 @@
 
 use route_cache_common::{Action, Outcome, Route};
 
-use crate::{clones::Way, family::Datapath, maps, next_hop};
+use crate::{
+    family::Datapath,
+    maps,
+    way::{Found, Way},
+};
 
 /// Longest match in this CPU's trie. A destination on the link is its own next hop; a group is asked by the flow's hash.
 #[inline(always)]
-pub fn find<F: Datapath>(
-    destination: F::Address,
-    hash: impl FnOnce() -> u32,
-) -> Result<Way<F>, Outcome> {
+pub fn find<F: Datapath>(destination: F::Key, hash: impl FnOnce() -> u32) -> Result<Way, Outcome> {
     let Some(words) = F::route(destination) else {
         return Err(Outcome::PassNoRoute);
     };
@@ -25,6 +26,5 @@ pub fn find<F: Datapath>(
             None => return Err(Outcome::PassRoute),
         },
     };
-    let next_hop = next_hop::take(id)?;
-    Ok(Way { destination, route, clone: None, next_hop })
+    Ok(Way { route, found: Found::Route, id })
 }

@@ -38,6 +38,8 @@ pub enum Readiness {
 /// How the agent is to be started.
 #[derive(Debug)]
 pub struct Setup {
+    /// Started in its stead, with its command line behind.
+    launcher: Vec<String>,
     argv: Vec<String>,
     environment: Vec<(String, String)>,
     inside: Option<PathBuf>,
@@ -91,6 +93,7 @@ impl Agent {
             metrics_address.to_string(),
         ];
         Ok(Setup {
+            launcher: Vec::new(),
             argv,
             environment: Vec::new(),
             inside: None,
@@ -263,6 +266,14 @@ impl Setup {
         self
     }
 
+    /// Has a program start it that executes the command line behind its own, without a process of its own in between:
+    /// `launched_by(&["nice", "-n", "5"])`.
+    #[must_use]
+    pub fn launched_by(mut self, launcher: &[&str]) -> Self {
+        self.launcher = launcher.iter().map(|&argument| argument.to_owned()).collect();
+        self
+    }
+
     /// Sets a variable of its environment.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
@@ -291,7 +302,8 @@ impl Setup {
     pub fn start(self) -> Result<Agent> {
         let inside = self.inside.as_deref().map(namespace::open).transpose()?;
         let inside = inside.as_ref().map(std::os::fd::AsFd::as_fd);
-        let process = Running::start_with(&self.argv, &self.environment, inside)?;
+        let argv = [&self.launcher[..], &self.argv].concat();
+        let process = Running::start_with(&argv, &self.environment, inside)?;
         let mut agent = Agent {
             binary: self.argv[0].clone(),
             process,

@@ -1,11 +1,12 @@
 //! The maps from the agent's side. Each has one writer here:
 //!
 //! - [`Writer`]: everything the program reads; owned by the task that owns the mirror.
-//! - [`CloneTable`]: the clones of one CPU, which the program makes and the sweeper deletes.
+//! - [`CloneTables`]: the clones, a [`CloneTable`] for each CPU and family, which the program makes and the sweeper deletes.
 //! - [`Counters`]: read only.
 
 use std::{
     io,
+    marker::PhantomData,
     os::fd::{AsFd as _, BorrowedFd},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -19,11 +20,14 @@ use aya::{
     },
 };
 use route_cache_common::{
-    Address4, ClonedRoute, Config, Family as _, V4, NextHop, Outcome, Tally, clones::CloneWords, config::ClockReading,
-    maps, next_hop::NeighbourKey, outcome::OutcomeCount, route::RouteWords,
+    Address4, ClonedRoute, Config, Family, NextHop, Outcome, Tally, V4, V6, clones::CloneWords,
+    config::ClockReading, maps, outcome::OutcomeCount, route::RouteWords,
 };
 
-use crate::sys::{self, BatchResult};
+use crate::{
+    fib::family::NetFamily,
+    sys::{self, BatchResult},
+};
 
 /// BPF_F_NO_PREALLOC: memory follows the number of entries, up to the bound.
 const NO_PREALLOC: u32 = 1;
@@ -77,35 +81,67 @@ pub(crate) struct Writer {
     pub(crate) next_hops: Array<MapData, NextHop>,
     /// Marks on next hops used while stale.
     pub(crate) touched: Array<MapData, u32>,
-    /// On-link destinations.
-    pub(crate) neighbours: HashMap<MapData, NeighbourKey<Address4>, u32>,
+    /// IPv4 routes and on-link destinations.
+    pub(crate) v4: RouteMaps<V4>,
+    /// IPv6 routes and on-link destinations.
+    pub(crate) v6: RouteMaps<V6>,
     /// VLAN devices.
     pub(crate) vlans: HashMap<MapData, u32, u32>,
     /// Buckets of next-hop groups.
     pub(crate) groups: Array<MapData, u32>,
     egress: Map,
-    routes: MapData,
     generations: MapData,
 }
 
-impl Writer {
+/// What the program reads of one family.
+pub(crate) struct RouteMaps<F: NetFamily> {
+    /// On-link destinations.
+    pub(crate) neighbours: HashMap<MapData, F::OnLink, u32>,
+    routes: MapData,
+}
+
+impl<F: NetFamily> RouteMaps<F> {
     /// Takes the maps out of the object, and puts one trie of up to `max_routes` prefixes into the slot of every CPU.
-    pub(crate) fn take(ebpf: &mut Ebpf, max_routes: u32, cpus: u32) -> Result<Self> {
-        let trie = || LpmTrie::<MapData, Address4, RouteWords>::create(max_routes, NO_PREALLOC);
-        let mut routes = fill_slots(ebpf, V4::ROUTES, cpus, trie, true)?;
+    fn take(ebpf: &mut Ebpf, max_routes: u32, cpus: u32) -> Result<Self> {
+        let trie = || LpmTrie::<MapData, F::Address, RouteWords>::create(max_routes, NO_PREALLOC);
+        let mut routes = fill_slots(ebpf, <F as Family>::ROUTES, cpus, trie, true)?;
         Ok(Self {
+            neighbours: take(ebpf, F::NEIGHBOURS)?,
+            routes: routes.pop().ok_or_else(|| anyhow!("this machine has no CPU"))?,
+        })
+    }
+
+    /// Writes routes in the order given. The error tells how many were written.
+    pub(crate) fn write_routes(
+        &self,
+        keys: &[Key<F::Address>],
+        values: &[RouteWords],
+    ) -> BatchResult {
+        sys::update_batch(self.routes.fd().as_fd(), keys, values)
+    }
+
+    /// Removes routes. One that is not there is as good as removed.
+    pub(crate) fn remove_routes(&self, keys: &[Key<F::Address>]) -> io::Result<()> {
+        delete_all(self.routes.fd().as_fd(), keys).map(|_removed| ())
+    }
+}
+
+impl Writer {
+    /// Takes the maps out of the object; each family has room for `max_routes` prefixes.
+    pub(crate) fn take(ebpf: &mut Ebpf, max_routes: u32, cpus: u32) -> Result<Self> {
+        Ok(Self {
+            v4: RouteMaps::take(ebpf, max_routes, cpus)?,
+            v6: RouteMaps::take(ebpf, max_routes, cpus)?,
             config: take(ebpf, maps::CONFIG)?,
             ports: take(ebpf, maps::PORTS)?,
             local_addresses: take(ebpf, maps::LOCAL_ADDRESSES)?,
             next_hops: take(ebpf, maps::NEXT_HOPS)?,
             touched: take(ebpf, maps::NEXT_HOPS_TOUCHED)?,
-            neighbours: take(ebpf, V4::NEIGHBOURS)?,
             vlans: take(ebpf, maps::VLANS)?,
             groups: take(ebpf, maps::GROUPS)?,
             egress: ebpf
                 .take_map(maps::EGRESS)
                 .ok_or_else(|| anyhow!("the BPF object has no map {}", maps::EGRESS))?,
-            routes: routes.pop().ok_or_else(|| anyhow!("this machine has no CPU"))?,
             generations: match ebpf.take_map(maps::GENERATIONS) {
                 Some(Map::Array(map)) => map,
                 _ => return Err(anyhow!("the BPF object has no array {}", maps::GENERATIONS)),
@@ -130,20 +166,6 @@ impl Writer {
         }
     }
 
-    /// Writes routes in the order given. The error tells how many were written.
-    pub(crate) fn write_routes(
-        &self,
-        keys: &[Key<Address4>],
-        values: &[RouteWords],
-    ) -> BatchResult {
-        sys::update_batch(self.routes.fd().as_fd(), keys, values)
-    }
-
-    /// Removes routes. One that is not there is as good as removed.
-    pub(crate) fn remove_routes(&self, keys: &[Key<Address4>]) -> io::Result<()> {
-        delete_all(self.routes.fd().as_fd(), keys).map(|_removed| ())
-    }
-
     /// Raises generations in the order given.
     pub(crate) fn write_generations(&self, slots: &[u32], generations: &[u32]) -> BatchResult {
         sys::update_batch(self.generations.fd().as_fd(), slots, generations)
@@ -165,8 +187,35 @@ fn delete_all<K: aya::Pod>(map: BorrowedFd<'_>, mut keys: &[K]) -> io::Result<u6
     }
 }
 
-/// The clones of one CPU.
-pub(crate) struct CloneTable {
+/// To be overwritten.
+const NO_CLONE: ClonedRoute =
+    ClonedRoute { route: [0; 4], last_used: 0, created: 0, packets: 0, bytes: 0 };
+
+/// The clones of all CPUs.
+pub(crate) struct CloneTables {
+    /// IPv4, by CPU.
+    pub(crate) v4: Vec<CloneTable<V4>>,
+    /// IPv6, by CPU.
+    pub(crate) v6: Vec<CloneTable<V6>>,
+}
+
+impl CloneTables {
+    /// Makes two tables of up to `capacity` clones for every CPU.
+    pub(crate) fn make(ebpf: &mut Ebpf, capacity: u32, cpus: u32) -> Result<Self> {
+        Ok(Self {
+            v4: CloneTable::make_all(ebpf, capacity, cpus)?,
+            v6: CloneTable::make_all(ebpf, capacity, cpus)?,
+        })
+    }
+
+    /// CPUs that have tables.
+    pub(crate) const fn cpus(&self) -> usize {
+        self.v4.len()
+    }
+}
+
+/// The clones of one family on one CPU.
+pub(crate) struct CloneTable<F> {
     /// The CPU.
     pub(crate) cpu: u32,
     /// Most clones it can hold.
@@ -174,27 +223,28 @@ pub(crate) struct CloneTable {
     map: MapData,
     /// Clones deleted since start.
     removed: AtomicU64,
+    family: PhantomData<F>,
 }
 
-impl CloneTable {
-    /// Makes a table of up to `capacity` clones for every CPU.
-    pub(crate) fn make_all(ebpf: &mut Ebpf, capacity: u32, cpus: u32) -> Result<Vec<Self>> {
-        let hash = || HashMap::<MapData, Address4, CloneWords>::create(capacity, NO_PREALLOC);
-        let made = fill_slots(ebpf, V4::CLONES, cpus, hash, false)?;
-        Ok((0..cpus)
-            .zip(made)
-            .map(|(cpu, map)| Self { cpu, capacity, map, removed: AtomicU64::new(0) })
-            .collect())
+impl<F: NetFamily> CloneTable<F> {
+    fn make_all(ebpf: &mut Ebpf, capacity: u32, cpus: u32) -> Result<Vec<Self>> {
+        let hash = || HashMap::<MapData, F::Address, CloneWords>::create(capacity, NO_PREALLOC);
+        let made = fill_slots(ebpf, F::CLONES, cpus, hash, false)?;
+        let table = |(cpu, map)| {
+            let (removed, family) = (AtomicU64::new(0), PhantomData);
+            Self { cpu, capacity, map, removed, family }
+        };
+        Ok((0..cpus).zip(made).map(table).collect())
     }
 
     /// Visits every clone, `batch` at a time. Clones made meanwhile may be missed, clones deleted be seen.
     pub(crate) fn visit(
         &self,
         batch: usize,
-        mut visit: impl FnMut(&[Address4], &[ClonedRoute]),
+        mut visit: impl FnMut(&[F::Address], &[ClonedRoute]),
     ) -> io::Result<()> {
-        let empty = ClonedRoute::new([0; 4], 0, 0);
-        let mut walk = sys::Walk::<Address4, ClonedRoute>::new(self.map.fd().as_fd(), batch, empty);
+        let map = self.map.fd().as_fd();
+        let mut walk = sys::Walk::<F::Address, ClonedRoute>::new(map, batch, NO_CLONE);
         while let Some((keys, clones)) = walk.next()? {
             visit(keys, clones);
         }
@@ -202,8 +252,8 @@ impl CloneTable {
     }
 
     /// The clone of a destination.
-    pub(crate) fn get(&self, destination: Address4) -> io::Result<Option<ClonedRoute>> {
-        let mut clone = ClonedRoute::new([0; 4], 0, 0);
+    pub(crate) fn get(&self, destination: F::Address) -> io::Result<Option<ClonedRoute>> {
+        let mut clone = NO_CLONE;
         match sys::lookup(self.map.fd().as_fd(), &destination, &mut clone) {
             Ok(()) => Ok(Some(clone)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -213,12 +263,12 @@ impl CloneTable {
 
     /// Puts clones into the table, as only the program does otherwise.
     #[cfg(test)]
-    pub(crate) fn put(&self, destinations: &[Address4], clones: &[ClonedRoute]) -> BatchResult {
+    pub(crate) fn put(&self, destinations: &[F::Address], clones: &[ClonedRoute]) -> BatchResult {
         sys::update_batch(self.map.fd().as_fd(), destinations, clones)
     }
 
     /// Deletes clones. Returns how many were there.
-    pub(crate) fn delete(&self, destinations: &[Address4]) -> io::Result<u64> {
+    pub(crate) fn delete(&self, destinations: &[F::Address]) -> io::Result<u64> {
         let removed = delete_all(self.map.fd().as_fd(), destinations)?;
         self.removed.fetch_add(removed, Ordering::Relaxed);
         Ok(removed)

@@ -1,8 +1,9 @@
 //! IPv6.
 
-use route_cache_common::{Address6, Outcome};
+use route_cache_common::Outcome;
 
 use super::{Header, Transport, fold};
+use crate::maps::Words6;
 
 const NEXT_HEADER_HOP_BY_HOP: u8 = 0;
 const NEXT_HEADER_FRAGMENT: u8 = 44;
@@ -21,19 +22,17 @@ impl Ipv6 {
         self.words[3].to_ne_bytes()[0]
     }
 
+    /// Two words of an address as one.
     #[inline(always)]
-    fn address(&self, first: usize) -> Address6 {
-        let mut address = [0; 16];
-        for i in 0..8 {
-            let [high, low] = self.words[first + i].to_ne_bytes();
-            (address[2 * i], address[2 * i + 1]) = (high, low);
-        }
-        address
+    fn pair(&self, first: usize) -> u32 {
+        let ([a, b], [c, d]) =
+            (self.words[first].to_ne_bytes(), self.words[first + 1].to_ne_bytes());
+        u32::from_ne_bytes([a, b, c, d])
     }
 }
 
 impl Header for Ipv6 {
-    type Address = Address6;
+    type Address = Words6;
     /// RFC 2464.
     const ETHERTYPE: u16 = 0x86dd;
     const LEN: usize = 40;
@@ -72,13 +71,13 @@ impl Header for Ipv6 {
     }
 
     #[inline(always)]
-    fn source(&self) -> Address6 {
-        self.address(4)
+    fn source(&self) -> Words6 {
+        [self.pair(4), self.pair(6), self.pair(8), self.pair(10)]
     }
 
     #[inline(always)]
-    fn destination(&self) -> Address6 {
-        self.address(12)
+    fn destination(&self) -> Words6 {
+        [self.pair(12), self.pair(14), self.pair(16), self.pair(18)]
     }
 
     #[inline(always)]
@@ -118,7 +117,7 @@ mod tests {
         let ip = example();
         assert_eq!(ip.check(), Ok(()));
         assert_eq!((ip.datagram_len(), ip.hop_limit(), ip.transport()), (52, 64, Transport::Udp));
-        let address = |net| [0x20, 1, 0xd, 0xb8, 0, net, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+        let address = |net: u32| [0x2001_0db8, net << 16, 0, 2].map(u32::to_be);
         assert_eq!((ip.source(), ip.destination()), (address(1), address(2)));
     }
 

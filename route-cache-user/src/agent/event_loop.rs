@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use route_cache_common::{Config, Tally, next_hop::NextHopVersion};
+use route_cache_common::{Config, Family as _, Tally, V4, V6, next_hop::NextHopVersion};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -32,6 +32,7 @@ use crate::{
     events::{Event as Happening, Journal},
     fib::{
         dump,
+        family::{IpFamily, NetFamily, PerFamily},
         install::Written,
         interlock,
         message::{Event, Link},
@@ -70,7 +71,7 @@ pub(super) struct EventLoop {
     last_tick: Option<Instant>,
     /// Clones made, by CPU, as last told.
     created: Vec<u64>,
-    /// [`Config::CLONE_ON_SECOND`], or nothing.
+    /// [`Config::CLONE_ON_FIRST`] and its like, or nothing.
     pub(super) admission: u64,
     monitor: Monitor,
     /// For questions about single neighbours.
@@ -120,9 +121,12 @@ impl EventLoop {
             pressure: AtomicU8::new(0),
             adjustments: Default::default(),
             started,
-            policy: Policy::new(&options, clones.len(), &clock),
+            policy: Policy::new(&options, 2 * clones.cpus(), &clock),
             clock,
-            sweepers: clones.iter().map(|_| Sweeper::default()).collect(),
+            sweepers: PerFamily {
+                v4: clones.v4.iter().map(|_| Sweeper::default()).collect(),
+                v6: clones.v6.iter().map(|_| Sweeper::default()).collect(),
+            },
             clones,
             counters,
             state: RwLock::new(state),
@@ -145,6 +149,7 @@ impl EventLoop {
             orders: given,
             pressure,
         };
+        event_loop.admission = event_loop.wanted_admission();
         event_loop.begin(tables)?;
         Ok((event_loop, shared))
     }
@@ -176,10 +181,8 @@ impl EventLoop {
         drop(state);
         self.promise()?;
         let state = self.shared.read();
-        match state.fib.reasons().as_slice() {
-            [] => tracing::info!("forwarding: {} routes mirrored", state.fib.installed.len()),
-            reasons => tracing::warn!("everything passes to the kernel: {}", reasons.join("; ")),
-        }
+        tell_reasons::<V4>(&state);
+        tell_reasons::<V6>(&state);
         Ok(())
     }
 
@@ -221,8 +224,8 @@ impl EventLoop {
         if self.last_tick.replace(Instant::now()).is_some_and(|last| last.elapsed() > STALL) {
             // What is only asked for may have changed unheard: nothing is forwarded until it was asked for again.
             self.interlocks = None;
-            let everywhere =
-                vec!["the agent stood still; looking at what XDP would bypass".to_owned()];
+            let why = vec!["the agent stood still; looking at what XDP would bypass".to_owned()];
+            let everywhere = PerFamily { v4: why.clone(), v6: why };
             self.polled(Ok(interlock::Found { everywhere, ..interlock::Found::default() }));
         }
         if self.catch_up(events)?
@@ -420,24 +423,26 @@ impl EventLoop {
     }
 
     fn polled(&mut self, found: Result<interlock::Found>) {
-        let found = found.unwrap_or_else(|error| interlock::Found {
-            everywhere: vec![format!("it cannot be told what XDP would bypass: {error:#}")],
-            ..interlock::Found::default()
+        let found = found.unwrap_or_else(|error| {
+            let why = vec![format!("it cannot be told what XDP would bypass: {error:#}")];
+            let everywhere = PerFamily { v4: why.clone(), v6: why };
+            interlock::Found { everywhere, ..interlock::Found::default() }
         });
         let shared = Arc::clone(&self.shared);
         let mut state = shared.write();
         if state.fib.interlocks == found {
             return;
         }
-        for reason in found
-            .everywhere
-            .iter()
-            .filter(|reason| !state.fib.interlocks.everywhere.contains(reason))
-        {
-            tracing::warn!("IPv4 passes to the kernel: {reason}");
-        }
-        if found.everywhere.is_empty() && !state.fib.interlocks.everywhere.is_empty() {
-            tracing::info!("nothing that XDP would bypass is left");
+        for family in IpFamily::ALL {
+            let (known, new) =
+                (&state.fib.interlocks.everywhere[family], &found.everywhere[family]);
+            let title = family.title();
+            for reason in new.iter().filter(|reason| !known.contains(reason)) {
+                tracing::warn!("{title} passes to the kernel: {reason}");
+            }
+            if new.is_empty() && !known.is_empty() {
+                tracing::info!("nothing of {title} that XDP would bypass is left");
+            }
         }
         state.fib.set_interlocks(found);
         self.install_or_distrust(&mut state);
@@ -464,17 +469,20 @@ impl EventLoop {
         let mut plan = state.fib.plan();
         plan.flags |= self.admission;
         // The program stops at once where the plan says so; where the plan lets it go on, that is written last.
-        if plan.flags & Config::ACCELERATE4 == 0 && self.config.flags & Config::ACCELERATE4 != 0 {
-            self.config.flags = plan.flags;
+        let both = V4::ACCELERATE | V6::ACCELERATE;
+        if self.config.flags & both & !plan.flags != 0 {
+            self.config.flags &= plan.flags | !both;
             self.writer.write_config(&self.config)?;
         }
-        if self.writer.install(&plan, &mut self.config)? == Written::Full {
-            state.fib.set_full("the kernel has no room for all routes (--max-routes)");
-            self.config.flags = 0;
-            self.writer.write_config(&self.config)?;
+        let written = self.writer.install(&plan, &mut self.config)?;
+        for family in IpFamily::ALL {
+            if written[family] == Written::Full {
+                let what = "the kernel has no room for all routes (--max-routes)";
+                state.fib.set_full(family, what);
+            }
         }
         if !plan.generations.is_empty() || !plan.hops.is_empty() {
-            self.shared.sweepers.iter().for_each(Sweeper::call);
+            self.shared.all_sweepers().for_each(Sweeper::call);
         }
         Ok(())
     }
@@ -536,5 +544,13 @@ impl EventLoop {
                 tracing::info!("detached from {}", state.fib.tables.link_name(ifindex));
             }
         }
+    }
+}
+
+fn tell_reasons<F: NetFamily>(state: &State) {
+    let (title, routes) = (F::FAMILY.title(), F::mirrored(&state.fib).installed.len());
+    match state.fib.reasons::<F>().as_slice() {
+        [] => tracing::info!("forwarding {title}: {routes} routes mirrored"),
+        reasons => tracing::warn!("{title} passes to the kernel: {}", reasons.join("; ")),
     }
 }

@@ -14,7 +14,7 @@ mod resync;
 mod trace;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -23,7 +23,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use route_cache_common::Tally;
+use route_cache_common::{Tally, V4, V6};
 
 use self::{event_loop::EventLoop, orders::Orders};
 use crate::{
@@ -34,8 +34,12 @@ use crate::{
         clock::Clock,
     },
     events::{Direction, Event, Journal},
-    fib::{mirror::Fib, tables::Cause},
-    maps::{CloneTable, Counters},
+    fib::{
+        family::{IpFamily, NetFamily, PerFamily},
+        mirror::Fib,
+        tables::Cause,
+    },
+    maps::{CloneTables, Counters},
     metrics::{self, Measured},
     netns,
     sweep::{self, Policy, Sweeper, life::Adjustment, pressure::Pressure},
@@ -66,8 +70,9 @@ pub(crate) fn run(options: AgentOptions) -> Result<()> {
     let served = runtime.block_on(async {
         let (mut event_loop, shared) = EventLoop::start(options, wanted)?;
         let source: Arc<View> = Arc::new(View::new(Arc::clone(&shared)));
-        for index in 0..shared.clones.len() {
-            tokio::spawn(sweep::run(Arc::clone(&shared), index));
+        for cpu in 0..shared.clones.cpus() {
+            tokio::spawn(sweep::run::<V4>(Arc::clone(&shared), cpu));
+            tokio::spawn(sweep::run::<V6>(Arc::clone(&shared), cpu));
         }
         let never = std::future::pending::<()>;
         let asked = Arc::<View>::clone(&source);
@@ -91,10 +96,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// When clones expire.
     pub(crate) policy: Policy,
-    /// Clones by CPU.
-    pub(crate) clones: Vec<CloneTable>,
+    /// Clones by family and CPU.
+    pub(crate) clones: CloneTables,
     /// Sweepers by CPU.
-    pub(crate) sweepers: Vec<Sweeper>,
+    pub(crate) sweepers: PerFamily<Vec<Sweeper>>,
     /// What the program counts.
     pub(crate) counters: Counters,
     /// What happens, for those who watch.
@@ -135,13 +140,49 @@ impl Shared {
         *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
     }
 
+    /// The place of a table among all that the policy knows.
+    pub(crate) fn table_index(&self, family: IpFamily, cpu: usize) -> usize {
+        match family {
+            IpFamily::V4 => cpu,
+            IpFamily::V6 => self.clones.cpus() + cpu,
+        }
+    }
+
+    /// The CPUs of tables that the policy names.
+    fn cpus_of(&self, tables: &[usize]) -> BTreeSet<usize> {
+        tables.iter().map(|index| index % self.clones.cpus().max(1)).collect()
+    }
+
     /// How full the fullest clone table is: 0 to 1. A counter that cannot be read counts as empty.
     pub(crate) fn fill(&self) -> f64 {
-        let created = self.counters.tally(Tally::CloneCreated).unwrap_or_default();
-        let fills = self.clones.iter().zip(created).map(|(table, created)| {
-            created.saturating_sub(table.removed()) as f64 / f64::from(table.capacity)
+        self.fill_of::<V4>().max(self.fill_of::<V6>())
+    }
+
+    fn fill_of<F: NetFamily>(&self) -> f64 {
+        let live = self.live::<F>().unwrap_or_default();
+        let fills = F::clones(&self.clones).iter().zip(live);
+        fills.map(|(table, live)| live as f64 / f64::from(table.capacity)).fold(0.0, f64::max)
+    }
+
+    /// Clones of a family, by CPU.
+    ///
+    /// The program counts both families together: of IPv6 the last walk tells how many there are.
+    pub(crate) fn live<F: NetFamily>(&self) -> Result<Vec<u64>> {
+        let created = self.counters.tally(Tally::CloneCreated)?;
+        let live = created.into_iter().enumerate().map(|(cpu, created)| {
+            let (Some(v4), Some(v6)) = (self.clones.v4.get(cpu), self.clones.v6.get(cpu)) else {
+                return 0;
+            };
+            // Removals are counted a batch at a time, while the program fills the room already.
+            let both = created.saturating_sub(v4.removed() + v6.removed());
+            let last = self.sweepers.v6.get(cpu).map(Sweeper::last_walk).unwrap_or_default();
+            let live6 = last.found.saturating_sub(last.killed).min(both);
+            match F::FAMILY {
+                IpFamily::V4 => (both - live6).min(v4.capacity.into()),
+                IpFamily::V6 => live6,
+            }
         });
-        fills.fold(0.0, f64::max)
+        Ok(live.collect())
     }
 
     /// The level of memory pressure.

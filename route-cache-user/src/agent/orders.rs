@@ -1,6 +1,8 @@
 //! What the operator orders while the agent runs: settings, reload, drain. The event loop carries it out, so that it has
 //! one order with what the kernel says.
 
+use std::sync::Arc;
+
 use anyhow::{Result, anyhow};
 use route_cache_common::Config;
 use tokio::sync::{mpsc, oneshot};
@@ -11,7 +13,12 @@ use crate::{
     config::{self, Setting, Settings, Value},
     events::{Direction, Event},
     log,
-    sweep::{Sweeper, settings as timeouts},
+    sweep::{
+        Sweeper,
+        flush::{Choice, flush},
+        policy::Reason,
+        settings::{self as timeouts, Seconds},
+    },
 };
 
 /// An order.
@@ -140,17 +147,22 @@ impl EventLoop {
         let drained = self.shared.policy.write().drain(self.shared.clock.now());
         self.shared.tell_drain(&drained);
         self.shared.wake_sweepers();
-        tracing::info!("draining the clones of {} CPUs", drained.len());
-        match drained.len() {
+        let cpus = self.shared.cpus_of(&drained).len();
+        tracing::info!("draining the clones of {cpus} CPUs");
+        match cpus {
             0 => "all CPUs are draining, or were drained within this second".to_owned(),
             count => format!("draining the clones of {count} CPUs"),
         }
     }
 
-    /// Whom the clone tables admit: as the operator set it, or as room allows. With a table more than half full, only
-    /// destinations that are seen twice get a clone; with all below three eighths, first packets have their budget back.
-    pub(super) fn steer_admission(&mut self) {
-        let admission = match self.shared.options().clone_on {
+    /// Whom the clone tables admit: nobody with `rtexpire` 0; else as the operator set it, or as room allows. With a table
+    /// more than half full, only destinations that are seen twice get a clone; with all below three eighths, first
+    /// packets have their budget back.
+    pub(super) fn wanted_admission(&self) -> u64 {
+        if self.shared.policy.read().rtexpire() == Seconds(0) {
+            return Config::NO_CLONES;
+        }
+        match self.shared.options().clone_on {
             CloneOn::FirstPacket => Config::CLONE_ON_FIRST,
             CloneOn::SecondPacket => Config::CLONE_ON_SECOND,
             CloneOn::Auto => match (self.shared.fill() * 8.0) as u32 {
@@ -158,30 +170,58 @@ impl EventLoop {
                 3 => self.admission & Config::CLONE_ON_SECOND,
                 0..=2 => 0,
             },
-        };
+        }
+    }
+
+    /// Tells the program whom to admit, if that changes.
+    pub(super) fn steer_admission(&mut self) {
+        const ALL: u64 = Config::CLONE_ON_FIRST | Config::CLONE_ON_SECOND | Config::NO_CLONES;
+        let admission = self.wanted_admission();
         if admission == self.admission {
             return;
         }
         self.admission = admission;
-        let both = Config::CLONE_ON_FIRST | Config::CLONE_ON_SECOND;
-        self.config.flags = self.config.flags & !both | admission;
+        self.config.flags = self.config.flags & !ALL | admission;
         if let Err(error) = self.writer.write_config(&self.config) {
             tracing::warn!("cannot change whom the clone tables admit: {error:#}");
         }
+        if admission == Config::NO_CLONES {
+            self.keep_none();
+        }
+    }
+
+    /// No more clones are made: those there are go at once. One that a packet was just making goes at the next walk.
+    fn keep_none(&self) {
+        let shared = Arc::clone(&self.shared);
+        // Off the event loop: nobody waits for it, and the promise must not.
+        let _unawaited = tokio::task::spawn_blocking(move || {
+            match flush(&shared, &Choice::default(), Reason::Timeout) {
+                Ok(removed) => tracing::info!("rtexpire is 0: {removed} clones removed"),
+                Err(error) => tracing::warn!(
+                    "rtexpire is 0, but not all clones could be removed at once; the next walk tries again: {error}"
+                ),
+            }
+        });
     }
 }
 
 impl Shared {
-    /// Puts down that the tables of these CPUs are drained.
-    pub(super) fn tell_drain(&self, cpus: &[usize]) {
-        if !cpus.is_empty() {
+    /// Puts down that these tables are drained.
+    pub(super) fn tell_drain(&self, tables: &[usize]) {
+        if !tables.is_empty() {
+            let cpus = self.cpus_of(tables);
             let cpus = cpus.iter().filter_map(|cpu| u32::try_from(*cpu).ok()).collect();
             self.journal.push(Event::Drain { cpus });
         }
     }
 
+    /// Those of all tables.
+    pub(super) fn all_sweepers(&self) -> impl Iterator<Item = &Sweeper> {
+        self.sweepers.v4.iter().chain(&self.sweepers.v6)
+    }
+
     /// Has the sweepers look at what was decided.
     pub(super) fn wake_sweepers(&self) {
-        self.sweepers.iter().for_each(Sweeper::wake);
+        self.all_sweepers().for_each(Sweeper::wake);
     }
 }

@@ -59,6 +59,7 @@ async fn wait(trigger: File, woken: Arc<Notify>) {
         return;
     };
     while let Ok(mut ready) = trigger.ready(Interest::PRIORITY).await {
+        tracing::debug!("the kernel says that tasks wait for memory");
         woken.notify_one();
         ready.clear_ready();
     }
@@ -81,7 +82,8 @@ impl EventLoop {
             shared.note_adjustment(adjustment);
         }
         if !relief.drained.is_empty() {
-            tracing::warn!("memory is short: draining the clones of {} CPUs", relief.drained.len());
+            let cpus = shared.cpus_of(&relief.drained).len();
+            tracing::warn!("memory is short: draining the clones of {cpus} CPUs");
             shared.tell_drain(&relief.drained);
         }
         if level != Pressure::None {

@@ -5,7 +5,10 @@ use std::fmt;
 use anyhow::{Result, bail};
 use ipnet::IpNet;
 
-use crate::config::{Setting, Value, parse_setting};
+use crate::{
+    config::{Setting, Value, parse_setting},
+    fib::family::IpFamily,
+};
 
 /// An order to the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub(crate) enum Action {
         /// Clones through this interface.
         dev: Option<String>,
         /// Clones of this family; that of the prefix, if there is one.
-        family: Option<Family>,
+        family: Option<IpFamily>,
     },
     /// Remove all clones, as under memory pressure (S13).
     Drain,
@@ -30,15 +33,6 @@ pub(crate) enum Action {
         /// Even if it is exempt (S15).
         force: bool,
     },
-}
-
-/// A family of addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
-    /// IPv4.
-    Ipv4,
-    /// IPv6.
-    Ipv6,
 }
 
 impl Action {
@@ -54,11 +48,8 @@ impl Action {
         dev: Option<&str>,
         family: Option<&str>,
     ) -> Result<Self> {
-        let of_prefix = prefix.map(|prefix| match prefix {
-            IpNet::V4(_) => Family::Ipv4,
-            IpNet::V6(_) => Family::Ipv6,
-        });
-        let given = family.map(Family::parse).transpose()?;
+        let of_prefix = prefix.map(|prefix| IpFamily::of(prefix.addr()));
+        let given = family.map(parse_family).transpose()?;
         if let (Some(prefix), Some(of_prefix), Some(given)) = (prefix, of_prefix, given)
             && of_prefix != given
         {
@@ -77,21 +68,11 @@ impl Action {
     }
 }
 
-impl Family {
-    /// The stable name.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Ipv4 => "ipv4",
-            Self::Ipv6 => "ipv6",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        match text {
-            "ipv4" => Ok(Self::Ipv4),
-            "ipv6" => Ok(Self::Ipv6),
-            _ => bail!("no family is called '{}': there are ipv4 and ipv6", start_of(text)),
-        }
+fn parse_family(text: &str) -> Result<IpFamily> {
+    match text {
+        "ipv4" | "inet" | "4" => Ok(IpFamily::V4),
+        "ipv6" | "inet6" | "6" => Ok(IpFamily::V6),
+        _ => bail!("no family is called '{}': there are ipv4 and ipv6", start_of(text)),
     }
 }
 
@@ -107,12 +88,6 @@ fn interface(name: &str) -> Result<String> {
 /// For a message: what was said may be as long as a request.
 fn start_of(text: &str) -> String {
     text.chars().take(64).flat_map(char::escape_debug).collect()
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// As one would say it: `flush the clones to 10.0.0.0/8 through eth1`.

@@ -18,8 +18,8 @@ use route_cache_common::Outcome;
 use super::{
     Action, Source,
     protocol::{
-        CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
-        SettingEntry, Status, Timeout, Walked,
+        CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus, InterfaceEntry,
+        NextHopEntry, RouteEntry, SettingEntry, Status, Timeout, Walked,
     },
 };
 use crate::events::{Event, Journal};
@@ -76,6 +76,10 @@ impl Source for Fake {
             netns: Some("router".into()),
             accelerating: true,
             reasons: Vec::new(),
+            ipv6: FamilyStatus {
+                accelerating: false,
+                reasons: vec!["IPv6 forwarding is off (net.ipv6.conf.all.forwarding)".into()],
+            },
             settings: BTreeMap::from([(
                 "rtexpire".to_owned(),
                 SettingEntry { value: "1h".into(), origin: "default".into() },
@@ -171,6 +175,11 @@ impl Source for Fake {
             accelerating: reasons.is_empty(),
             egress: reasons.is_empty(),
             reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+            ipv6: FamilyInterface {
+                accelerating: reasons.is_empty(),
+                egress: reasons.is_empty(),
+                reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+            },
         };
         Ok(vec![
             interface("eth0", 2, &[]),

@@ -30,7 +30,7 @@ pub(crate) mod tests;
 mod verbs_test;
 
 pub(crate) use self::{
-    action::{Action, Family},
+    action::Action,
     bind::bind,
     connect::connect,
     serve::{Limits, serve},

@@ -104,6 +104,8 @@ pub(crate) struct Status {
     pub(crate) accelerating: bool,
     /// Why not, one sentence each; empty while accelerating.
     pub(crate) reasons: Vec<String>,
+    /// The same of IPv6.
+    pub(crate) ipv6: FamilyStatus,
     /// Effective settings, by name.
     pub(crate) settings: BTreeMap<String, SettingEntry>,
     /// The timeout of clones, and what works on it.
@@ -124,6 +126,15 @@ pub(crate) struct Status {
     pub(crate) map_memory_bytes: u64,
     /// Interfaces the agent is attached to or wants to be.
     pub(crate) interfaces: Vec<InterfaceEntry>,
+}
+
+/// Whether a family is forwarded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FamilyStatus {
+    /// Whether its packets may be forwarded at all.
+    pub(crate) accelerating: bool,
+    /// Why not, one sentence each; empty while accelerating.
+    pub(crate) reasons: Vec<String>,
 }
 
 /// One setting.
@@ -152,10 +163,10 @@ pub(crate) struct Timeout {
     pub(crate) memory_pressure: String,
 }
 
-/// The clone table of one CPU.
+/// A clone table: that of one family on one CPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CloneTable {
-    /// `ipv4`.
+    /// `ipv4` or `ipv6`.
     pub(crate) family: String,
     /// CPU number.
     pub(crate) cpu: u32,
@@ -189,7 +200,7 @@ pub(crate) struct Walked {
 pub(crate) struct CloneEntry {
     /// Destination.
     pub(crate) dst: IpAddr,
-    /// `ipv4`.
+    /// `ipv4` or `ipv6`.
     pub(crate) family: String,
     /// CPU whose table it is in.
     pub(crate) cpu: u32,
@@ -218,7 +229,7 @@ pub(crate) struct CloneEntry {
 pub(crate) struct RouteEntry {
     /// Destination prefix.
     pub(crate) prefix: IpNet,
-    /// `ipv4`.
+    /// `ipv4` or `ipv6`.
     pub(crate) family: String,
     /// `local`, `main` or `default`.
     pub(crate) table: String,
@@ -295,6 +306,19 @@ pub(crate) struct InterfaceEntry {
     pub(crate) port: Option<String>,
     /// `native`, `skb`, or `none` if not attached.
     pub(crate) mode: String,
+    /// Whether IPv4 packets received here may be forwarded by XDP.
+    pub(crate) accelerating: bool,
+    /// Whether frames with IPv4 packets may be redirected out of it.
+    pub(crate) egress: bool,
+    /// What stands against either.
+    pub(crate) reasons: Vec<String>,
+    /// The same of IPv6.
+    pub(crate) ipv6: FamilyInterface,
+}
+
+/// What an interface is good for, for one family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FamilyInterface {
     /// Whether packets received here may be forwarded by XDP.
     pub(crate) accelerating: bool,
     /// Whether frames may be redirected out of it.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Limits,
-    action::{Action, Family},
+    action::Action,
     fake::{Fake, Live},
     tests::{Server, brief, error_of, read_answer},
 };
@@ -118,7 +118,7 @@ fn an_order_reaches_the_agent_parsed() {
         Action::Flush {
             prefix: Some("2001:db8::/64".parse().unwrap()),
             dev: None,
-            family: Some(Family::Ipv6)
+            family: Some(crate::fib::family::IpFamily::V6)
         }
     );
     assert_eq!(

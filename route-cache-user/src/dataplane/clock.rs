@@ -2,6 +2,9 @@
 //!
 //! Jiffies tick at the kernel's HZ, which user space is not told (USER_HZ is another number). A program that reads both
 //! clocks tells it. Both stand still during suspend, and neither follows the wall clock.
+//!
+//! In a time namespace, as a container may have, the agent's own monotonic clock is another than the program's. So time
+//! that has passed since a reading is told from the agent's own clock alone.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -53,7 +56,27 @@ impl ClockReader {
 /// Tells jiffies without asking the kernel.
 pub(crate) struct Clock {
     hz: u64,
-    anchor: Mutex<ClockReading>,
+    anchor: Mutex<Anchor>,
+}
+
+/// Jiffies at some time of the agent's own clock.
+#[derive(Clone, Copy)]
+struct Anchor {
+    jiffies: u64,
+    own_ns: u64,
+}
+
+impl Anchor {
+    /// Of a reading just taken. The agent's clock is looked at after it: jiffies that are told may be behind, by as much
+    /// as the agent was held up in between, but never ahead, so that no clone expires early.
+    fn new(reading: ClockReading) -> Self {
+        Self { jiffies: reading.jiffies, own_ns: monotonic_ns().unwrap_or_default() }
+    }
+
+    /// Jiffies at a later time of the agent's own clock.
+    const fn at(self, own_ns: u64, hz: u64) -> u64 {
+        self.jiffies + ns_to_jiffies(own_ns.saturating_sub(self.own_ns), hz)
+    }
 }
 
 impl Clock {
@@ -63,7 +86,7 @@ impl Clock {
         // Time has to pass: it is what is measured.
         std::thread::sleep(CALIBRATION);
         let second = reader.read(ebpf)?;
-        Ok(Self { hz: nearest_hz(first, second), anchor: Mutex::new(second) })
+        Ok(Self { hz: nearest_hz(first, second), anchor: Mutex::new(Anchor::new(second)) })
     }
 
     /// Jiffies a second.
@@ -71,16 +94,15 @@ impl Clock {
         self.hz
     }
 
-    /// Takes a newer reading as the anchor.
+    /// Takes a reading just taken as the anchor.
     pub(crate) fn set(&self, reading: ClockReading) {
-        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = reading;
+        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = Anchor::new(reading);
     }
 
     /// Jiffies now, to within a jiffy or two.
     pub(crate) fn now(&self) -> u64 {
         let anchor = *self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = monotonic_ns().unwrap_or(anchor.monotonic_ns);
-        anchor.jiffies + self.ns_to_jiffies(now.saturating_sub(anchor.monotonic_ns))
+        anchor.at(monotonic_ns().unwrap_or(anchor.own_ns), self.hz)
     }
 
     /// Whole seconds in jiffies; forever if that does not fit.
@@ -93,14 +115,14 @@ impl Clock {
         jiffies as f64 / self.hz as f64
     }
 
-    const fn ns_to_jiffies(&self, ns: u64) -> u64 {
-        (ns as u128 * self.hz as u128 / 1_000_000_000) as u64
-    }
-
     #[cfg(test)]
-    pub(crate) fn fixed(hz: u64, anchor: ClockReading) -> Self {
-        Self { hz, anchor: Mutex::new(anchor) }
+    pub(crate) fn fixed(hz: u64, reading: ClockReading) -> Self {
+        Self { hz, anchor: Mutex::new(Anchor::new(reading)) }
     }
+}
+
+const fn ns_to_jiffies(ns: u64, hz: u64) -> u64 {
+    (ns as u128 * hz as u128 / 1_000_000_000) as u64
 }
 
 fn monotonic_ns() -> Option<u64> {
@@ -133,6 +155,24 @@ mod tests {
                 assert_eq!(nearest_hz(first, second), hz, "off by {error}");
             }
         }
+    }
+
+    #[test]
+    fn clock_jumps_between_the_programs_and_the_agents_own_clock_do_not_count() {
+        // As in a time namespace, either way: the program's clock is not the agent's.
+        for monotonic_ns in [0, 1, u64::MAX / 2] {
+            let clock = Clock::fixed(250, ClockReading { jiffies: 5_000_000, monotonic_ns });
+            let now = clock.now();
+            assert!((5_000_000..5_000_000 + 10 * 250).contains(&now), "{now}");
+        }
+    }
+
+    #[test]
+    fn jiffies_pass_with_the_agents_own_clock_and_stand_still_if_it_goes_back() {
+        let anchor = Anchor { jiffies: 1000, own_ns: 7_000_000_000 };
+        assert_eq!(anchor.at(7_000_000_000, 250), 1000);
+        assert_eq!(anchor.at(9_000_000_000, 250), 1500);
+        assert_eq!(anchor.at(3_000_000_000, 250), 1000);
     }
 
     #[test]

@@ -8,23 +8,23 @@ mod tests;
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{Ebpf, EbpfLoader, programs::Xdp};
-use route_cache_common::{Family as _, V4, maps, programs, route::BUCKETS};
+use route_cache_common::{Family as _, V4, V6, maps, programs, route::BUCKETS};
 
 use self::clock::{Clock, ClockReader};
-use crate::maps::{CloneTable, Counters, Writer};
+use crate::maps::{CloneTables, Counters, Writer};
 
 /// The object file, built by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/route-cache.o"));
 
-/// Most next-hop groups. One more is passed to the kernel.
+/// Most next-hop groups. Routes by further ones are left to the kernel.
 pub(crate) const GROUPS: u32 = 1024;
 
 /// Sizes of the maps, as the operator set them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
-    /// Most clones per CPU.
+    /// Most clones of each family per CPU.
     pub(crate) clones_per_cpu: u32,
-    /// Most routes.
+    /// Most routes of each family.
     pub(crate) routes: u32,
     /// Most next hops, and most neighbours.
     pub(crate) hops: u32,
@@ -36,8 +36,8 @@ pub(crate) struct Dataplane {
     pub(crate) ebpf: Ebpf,
     /// What the program reads.
     pub(crate) writer: Writer,
-    /// The clones, by CPU.
-    pub(crate) clones: Vec<CloneTable>,
+    /// The clones, by family and CPU.
+    pub(crate) clones: CloneTables,
     /// What it counts.
     pub(crate) counters: Counters,
     /// Reads the kernel's clock.
@@ -57,16 +57,19 @@ impl Dataplane {
         let cpus = possible_cpus()?;
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(V4::CLONES, cpus)
+            .map_max_entries(V6::CLONES, cpus)
             .map_max_entries(V4::ROUTES, cpus)
-            .map_max_entries(maps::GENERATIONS, sizes.routes)
+            .map_max_entries(V6::ROUTES, cpus)
+            .map_max_entries(maps::GENERATIONS, sizes.routes.saturating_mul(2))
             .map_max_entries(maps::NEXT_HOPS, sizes.hops)
             .map_max_entries(maps::NEXT_HOPS_TOUCHED, sizes.hops)
             .map_max_entries(V4::NEIGHBOURS, sizes.hops)
+            .map_max_entries(V6::NEIGHBOURS, sizes.hops)
             .map_max_entries(maps::GROUPS, GROUPS * BUCKETS)
             .load(OBJECT)
             .context("the kernel refused the BPF object")?;
         let writer = Writer::take(&mut ebpf, sizes.routes, cpus)?;
-        let clones = CloneTable::make_all(&mut ebpf, sizes.clones_per_cpu, cpus)?;
+        let clones = CloneTables::make(&mut ebpf, sizes.clones_per_cpu, cpus)?;
         let counters = Counters::take(&mut ebpf)?;
         let clock_reader = ClockReader::new(&mut ebpf)?;
         let clock = Clock::calibrate(&clock_reader, &mut ebpf)?;

@@ -5,8 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::{
+    family::IpFamily,
     message::Event,
     netlink::{DumpError, Dumper, Table},
+    routes::Routes,
     tables::Tables,
 };
 
@@ -21,29 +23,39 @@ pub(crate) fn all() -> Result<Tables> {
     let mut dumper = Dumper::open().context("cannot open a netlink socket")?;
     let mut tables = Tables::default();
     for table in Table::ALL {
-        for event in consistent(&mut dumper, table)? {
-            match event {
-                // A dump lists the routes of a prefix in the order in which the kernel tries them.
-                Event::Route { route, .. } => tables.insert_route(route, false, true),
-                other => {
-                    // What a dump touches is everything, and it leaves no doubt.
-                    let _touched = tables.apply(other);
-                }
-            }
-        }
+        consistent(&mut dumper, table, &mut tables)?;
     }
     Ok(tables)
 }
 
-fn consistent(dumper: &mut Dumper, table: Table) -> Result<Vec<Event>> {
+fn consistent(dumper: &mut Dumper, table: Table, tables: &mut Tables) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     for _ in 0..TRIES {
         let mut events = Vec::new();
-        match dumper.dump(table, |event| events.push(event)) {
-            Ok(()) => return Ok(events),
+        let dumped = dumper.dump(table, |event| match event {
+            // A dump lists the routes of a prefix in the order in which the kernel tries them. There may be a million:
+            // they are not put aside, but forgotten if they turn out to be half of the truth.
+            Event::Route { route, .. } => {
+                let _doubt = tables.insert_route(route, false, true);
+            }
+            other => events.push(other),
+        });
+        match dumped {
+            Ok(()) => {
+                for event in events {
+                    // What a dump touches is everything, and it leaves no doubt.
+                    let _touched = tables.apply(event);
+                }
+                return Ok(());
+            }
             // Kernels without the table have nothing in it.
-            Err(DumpError::Unsupported) => return Ok(Vec::new()),
+            Err(DumpError::Unsupported) => return Ok(()),
             Err(DumpError::Interrupted) => {
+                match table {
+                    Table::Routes(IpFamily::V4) => tables.v4.routes = Routes::default(),
+                    Table::Routes(IpFamily::V6) => tables.v6.routes = Routes::default(),
+                    _ => {}
+                }
                 std::thread::sleep(pause);
                 pause *= 2;
             }

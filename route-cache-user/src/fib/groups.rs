@@ -7,6 +7,8 @@ use std::{
 
 use route_cache_common::{NextHopId, route::BUCKETS};
 
+use super::family::IpFamily;
+
 /// A member of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Member<K> {
@@ -18,7 +20,16 @@ pub(crate) struct Member<K> {
 
 /// What a group is known by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum GroupKey<K> {
+pub(crate) struct GroupKey<K> {
+    /// Of the routes that lead there: how one of the members is picked is a setting of the family.
+    pub(crate) family: IpFamily,
+    /// Its members.
+    pub(crate) of: GroupOf<K>,
+}
+
+/// Who tells the members of a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum GroupOf<K> {
     /// A next-hop object that is a group: a change of its members is none of the routes that use it.
     Object(u32),
     /// The next hops of multipath routes; routes with the same ones share a group.
@@ -44,6 +55,8 @@ pub(crate) struct Group<K> {
 #[derive(Debug)]
 pub(crate) struct Groups<K> {
     by_key: BTreeMap<GroupKey<K>, Group<K>>,
+    /// By number: whose it is.
+    holders: BTreeMap<u32, GroupKey<K>>,
     free: VecDeque<(u32, Buckets)>,
     /// Given back since [`Groups::settle`]: clones of the routes that led there may still be used.
     resting: Vec<(u32, Buckets)>,
@@ -56,6 +69,7 @@ impl<K: Copy + Ord> Groups<K> {
     pub(crate) const fn new(capacity: u32) -> Self {
         Self {
             by_key: BTreeMap::new(),
+            holders: BTreeMap::new(),
             free: VecDeque::new(),
             resting: Vec::new(),
             fresh: 0,
@@ -73,6 +87,16 @@ impl<K: Copy + Ord> Groups<K> {
         self.by_key.get_mut(key)
     }
 
+    /// The group with a number.
+    pub(crate) fn of(&self, number: u32) -> Option<&Group<K>> {
+        self.by_key.get(self.holders.get(&number)?)
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Group<K>> {
+        self.by_key.values()
+    }
+
     /// Keys of all of them.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &GroupKey<K>> {
         self.by_key.keys()
@@ -85,6 +109,7 @@ impl<K: Copy + Ord> Groups<K> {
             let (number, buckets) = self.unused()?;
             let group = Group { number, routes: 0, members: Vec::new(), buckets, reason: None };
             self.by_key.insert(key.clone(), group);
+            self.holders.insert(number, key.clone());
         }
         let held = self.by_key.get_key_value(key)?.0.clone();
         Some((held, self.by_key.get_mut(key)?))
@@ -102,6 +127,7 @@ impl<K: Copy + Ord> Groups<K> {
     /// Takes the number from a key. It rests until [`Groups::settle`]. Returns what the group was.
     pub(crate) fn give_back(&mut self, key: &GroupKey<K>) -> Option<Vec<Member<K>>> {
         let group = self.by_key.remove(key)?;
+        self.holders.remove(&group.number);
         self.resting.push((group.number, group.buckets));
         Some(group.members)
     }
@@ -273,7 +299,7 @@ mod tests {
     #[test]
     fn a_number_that_was_given_back_rests_until_its_routes_are_gone() {
         let mut groups = Groups::<u32>::new(2);
-        let key = GroupKey::Object;
+        let key = |id| GroupKey { family: IpFamily::V4, of: GroupOf::Object(id) };
         let first = groups.take(&key(1)).unwrap().1.number;
         assert_eq!(groups.take(&key(1)).unwrap().1.number, first);
         groups.take(&key(2)).unwrap();
@@ -287,11 +313,14 @@ mod tests {
 
     #[test]
     fn routes_with_the_same_next_hops_share_a_group() {
-        let members = |weight| GroupKey::Members([Member { key: 7, weight }].into());
+        let members = |weight| GroupKey {
+            family: IpFamily::V4,
+            of: GroupOf::Members([Member { key: 7, weight }].into()),
+        };
         let mut groups = Groups::<u32>::new(8);
         let (held, _) = groups.take(&members(1)).unwrap();
         let (again, _) = groups.take(&members(1)).unwrap();
-        let (GroupKey::Members(held), GroupKey::Members(again)) = (held, again) else {
+        let (GroupOf::Members(held), GroupOf::Members(again)) = (held.of, again.of) else {
             panic!("not by members")
         };
         assert!(Arc::ptr_eq(&held, &again));

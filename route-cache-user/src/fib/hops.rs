@@ -1,6 +1,9 @@
 //! Next hops: who has which id, who needs it, and what was last written for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use route_cache_common::{NextHop, NextHopId, next_hop::NextHopVersion};
 
@@ -76,8 +79,8 @@ impl Hops {
 
     /// Keys of the neighbours on an interface that have an id.
     pub(crate) fn on_interface(&self, ifindex: Ifindex) -> impl Iterator<Item = HopKey> + '_ {
-        let from = HopKey::Neighbour((ifindex, std::net::Ipv4Addr::UNSPECIFIED));
-        let to = HopKey::Neighbour((ifindex, std::net::Ipv4Addr::BROADCAST));
+        let from = HopKey::Neighbour((ifindex, IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let to = HopKey::Neighbour((ifindex, IpAddr::V6(Ipv6Addr::from_bits(u128::MAX))));
         self.by_key.range(from..=to).map(|(key, _)| *key)
     }
 
@@ -119,13 +122,11 @@ impl Hops {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     #[test]
     fn an_index_that_is_used_again_has_another_id() {
-        let key = |last| HopKey::Neighbour((2, Ipv4Addr::new(10, 0, 0, last)));
+        let key = |last| HopKey::Neighbour((2, IpAddr::from([10, 0, 0, last])));
         let mut hops = Hops::new(2);
         let first = hops.take(key(1)).unwrap().id;
         hops.take(key(2)).unwrap();

@@ -9,11 +9,16 @@ use std::io;
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{MapError, lpm_trie::Key};
-use ipnet::Ipv4Net;
-use route_cache_common::{Address4, Config};
+use route_cache_common::{Config, V4, V6};
 
-use super::plan::Plan;
+use super::{
+    family::{NetFamily, PerFamily},
+    plan::Plan,
+};
 use crate::maps::Writer;
+
+/// Routes written with one system call.
+const AT_A_TIME: usize = 16_384;
 
 /// What writing a plan came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +30,23 @@ pub(crate) enum Written {
     Full,
 }
 
+impl Written {
+    /// What must not stand in the config line.
+    const fn flag<F: NetFamily>(self) -> u64 {
+        match self {
+            Self::All => 0,
+            Self::Full => F::ACCELERATE,
+        }
+    }
+}
+
 impl Writer {
     /// Writes a plan, and the config line with it.
-    pub(crate) fn install(&mut self, plan: &Plan, config: &mut Config) -> Result<Written> {
+    pub(crate) fn install(
+        &mut self,
+        plan: &Plan,
+        config: &mut Config,
+    ) -> Result<PerFamily<Written>> {
         for address in &plan.locals_added {
             let entered = self.local_addresses.insert(address.octets(), 1, 0);
             entered.with_context(|| format!("cannot enter own address {address}"))?;
@@ -52,8 +71,10 @@ impl Writer {
             benign_if_missing(self.vlans.remove(key)).context("cannot remove a VLAN device")?;
         }
         for &(key, ifindex) in &plan.vlans_added {
-            let entered = self.vlans.insert(key, ifindex, 0);
-            entered.with_context(|| format!("cannot enter VLAN device {ifindex}"))?;
+            // One that does not fit is left to the kernel.
+            if let Err(error) = self.vlans.insert(key, ifindex, 0) {
+                tracing::warn!("cannot enter VLAN device {ifindex}: {error}");
+            }
         }
         for &ifindex in &plan.egress_closed {
             let closed = self.close_egress(ifindex);
@@ -73,18 +94,18 @@ impl Writer {
             let written = self.groups.set(bucket, id.0, 0);
             written.with_context(|| format!("cannot write bucket {bucket} of the groups"))?;
         }
-        for (key, id) in &plan.neighbours_added {
-            let entered = self.neighbours.insert(key, id.0, 0);
-            entered.with_context(|| format!("cannot enter neighbour {:?}", key.address))?;
+        self.install_neighbours::<V4>(plan)?;
+        self.install_neighbours::<V6>(plan)?;
+        let v4 = self.install_routes::<V4>(plan)?;
+        let v6 = self.install_routes::<V6>(plan)?;
+        let (slots, generations): (Vec<_>, Vec<_>) = plan.generations.iter().copied().unzip();
+        if let Err((_, error)) = self.write_generations(&slots, &generations) {
+            return Err(error).context("cannot raise generations");
         }
-        for key in &plan.neighbours_removed {
-            benign_if_missing(self.neighbours.remove(key)).context("cannot remove a neighbour")?;
-        }
-        let written = self.install_routes(plan)?;
-        config.flags = plan.flags;
+        config.flags = plan.flags & !(v4.flag::<V4>() | v6.flag::<V6>());
         config.flow_epoch += u64::from(plan.changes_routes());
         self.write_config(config)?;
-        Ok(written)
+        Ok(PerFamily { v4, v6 })
     }
 
     /// Writes the config line.
@@ -92,25 +113,39 @@ impl Writer {
         self.config.set(0, config, 0).context("cannot write the config line")
     }
 
-    fn install_routes(&mut self, plan: &Plan) -> Result<Written> {
-        let (keys, values): (Vec<_>, Vec<_>) =
-            plan.routes.iter().map(|(net, words)| (key(net), *words)).unzip();
-        let written = match self.write_routes(&keys, &values) {
-            Ok(()) => Written::All,
-            Err((_, error))
-                if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::ENOMEM)) =>
-            {
-                Written::Full
-            }
-            Err((done, error)) => bail!("cannot write route {:?}: {error}", plan.routes.get(done)),
-        };
-        let removed: Vec<_> = plan.routes_removed.iter().map(key).collect();
-        self.remove_routes(&removed).context("cannot remove routes")?;
-        let (slots, generations): (Vec<_>, Vec<_>) = plan.generations.iter().copied().unzip();
-        match self.write_generations(&slots, &generations) {
-            Ok(()) => Ok(written),
-            Err((_, error)) => Err(error).context("cannot raise generations"),
+    fn install_neighbours<F: NetFamily>(&mut self, plan: &Plan) -> Result<()> {
+        let (plan, maps) = (F::plan(plan), F::maps(self));
+        for (key, id) in &plan.neighbours_added {
+            let entered = maps.neighbours.insert(key, id.0, 0);
+            entered.with_context(|| format!("cannot enter neighbour {key:?}"))?;
         }
+        for key in &plan.neighbours_removed {
+            benign_if_missing(maps.neighbours.remove(key)).context("cannot remove a neighbour")?;
+        }
+        Ok(())
+    }
+
+    fn install_routes<F: NetFamily>(&mut self, plan: &Plan) -> Result<Written> {
+        let (plan, maps) = (F::plan(plan), F::maps(self));
+        let mut written = Written::All;
+        // Few at a time: keys and values are copies, and there may be a million.
+        for routes in plan.routes.chunks(AT_A_TIME) {
+            let (keys, values): (Vec<_>, Vec<_>) =
+                routes.iter().map(|(net, words)| (key::<F>(net), *words)).unzip();
+            match maps.write_routes(&keys, &values) {
+                Ok(()) => {}
+                Err((_, error))
+                    if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::ENOMEM)) =>
+                {
+                    written = Written::Full;
+                    break;
+                }
+                Err((done, error)) => bail!("cannot write route {:?}: {error}", routes.get(done)),
+            }
+        }
+        let removed: Vec<_> = plan.routes_removed.iter().map(key::<F>).collect();
+        maps.remove_routes(&removed).context("cannot remove routes")?;
+        Ok(written)
     }
 
     /// Fills the version that is not current, then makes it current (see [`route_cache_common::NextHop`]).
@@ -126,8 +161,8 @@ impl Writer {
     }
 }
 
-fn key(net: &Ipv4Net) -> Key<Address4> {
-    Key::new(u32::from(net.prefix_len()), net.network().octets())
+fn key<F: NetFamily>(net: &F::Net) -> Key<F::Address> {
+    Key::new(u32::from(F::prefix_len(net)), F::network(net))
 }
 
 /// `ENOENT` on a removal: somebody was faster, and the element is gone as wanted.

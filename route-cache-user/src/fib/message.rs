@@ -1,8 +1,10 @@
 //! What the kernel says over netlink, in the shape the mirror wants it. No I/O, no kernel structs.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
+
+use super::family::IpFamily;
 
 /// An interface index.
 pub(crate) type Ifindex = u32;
@@ -36,22 +38,22 @@ pub(crate) enum Event {
     NextHopObject(NextHopObject),
     /// RTM_DELNEXTHOP.
     NextHopObjectGone(u32),
-    /// RTM_NEWNEIGH of an IPv4 neighbour (not a proxy entry, not a bridge FDB entry).
+    /// RTM_NEWNEIGH of an IPv4 or IPv6 neighbour (not a proxy entry, not a bridge FDB entry).
     Neighbour(Neighbour),
     /// RTM_DELNEIGH, likewise.
     NeighbourGone {
         /// Interface.
         ifindex: Ifindex,
         /// Address.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
-    /// RTM_NEWNETCONF, IPv4.
+    /// RTM_NEWNETCONF.
     Netconf(Netconf),
-    /// RTM_DELNETCONF, IPv4: the interface has no IPv4 settings any more.
-    NetconfGone(Ifindex),
-    /// RTM_NEWRULE, IPv4.
+    /// RTM_DELNETCONF: the interface has no settings of this family any more.
+    NetconfGone(IpFamily, Ifindex),
+    /// RTM_NEWRULE.
     Rule(Rule),
-    /// RTM_DELRULE, IPv4.
+    /// RTM_DELRULE.
     RuleGone(Rule),
     /// RTM_NEWQDISC.
     Qdisc(Qdisc),
@@ -111,22 +113,29 @@ pub(crate) struct Vlan {
     pub(crate) reorders: bool,
 }
 
-/// An IPv4 address of an interface.
+/// An address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Address {
     /// Interface.
     pub(crate) ifindex: Ifindex,
     /// IFA_LOCAL, or IFA_ADDRESS where there is none.
-    pub(crate) local: Ipv4Addr,
+    pub(crate) local: IpAddr,
     /// ifa_prefixlen.
     pub(crate) prefix_len: u8,
 }
 
-/// An IPv4 route of any table.
+/// A route of any table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KernelRoute {
     /// RTA_DST / rtm_dst_len, host bits cleared.
-    pub(crate) prefix: Ipv4Net,
+    pub(crate) prefix: IpNet,
+    /// All else.
+    pub(crate) info: RouteInfo,
+}
+
+/// A route without its prefix: what many routes have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RouteInfo {
     /// RTA_TABLE, or rtm_table.
     pub(crate) table: u32,
     /// rtm_type: RTN_UNICAST, RTN_LOCAL, …
@@ -139,12 +148,14 @@ pub(crate) struct KernelRoute {
     pub(crate) metric: u32,
     /// RTAX_MTU of RTA_METRICS, 0 if absent.
     pub(crate) mtu: u32,
+    /// Why it does not hold for every packet at every time, if so: it is for single sources, or expires.
+    pub(crate) limited: Option<&'static str>,
     /// Where to.
     pub(crate) target: RouteTarget,
 }
 
 /// Where a route or a next-hop object leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum RouteTarget {
     /// Nowhere (blackhole and the like), or a kind that has no next hop.
     None,
@@ -153,29 +164,20 @@ pub(crate) enum RouteTarget {
     /// RTA_NH_ID: a next-hop object. Takes precedence over the RTA_GATEWAY and RTA_OIF sent along with it.
     Object(u32),
     /// RTA_MULTIPATH with more than one next hop (with exactly one it is a [`RouteTarget::Hop`]).
-    Multipath(Vec<Weighted>),
-}
-
-/// A next hop of several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Weighted {
-    /// The next hop.
-    pub(crate) hop: Hop,
-    /// Its weight, from 1: rtnh_hops + 1.
-    pub(crate) weight: u32,
+    Multipath(Vec<Hop>),
 }
 
 /// A next hop in a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Hop {
     /// RTA_OIF, 0 if absent.
     pub(crate) ifindex: Ifindex,
-    /// RTA_GATEWAY.
-    pub(crate) gateway: Option<Ipv4Addr>,
-    /// RTA_VIA with an IPv6 address: IPv4 over an IPv6 next hop.
-    pub(crate) via_ipv6: bool,
-    /// RTA_ENCAP: lightweight tunnel (MPLS, SRv6, …).
+    /// RTA_GATEWAY, or RTA_VIA: an IPv4 route may have an IPv6 gateway.
+    pub(crate) gateway: Option<IpAddr>,
+    /// RTA_ENCAP: lightweight tunnel (MPLS, SRv6, …); or RTA_VIA with an address of any other family.
     pub(crate) encap: bool,
+    /// Its weight among several, from 1: rtnh_hops + 1.
+    pub(crate) weight: u32,
     /// RTNH_F_* (dead, linkdown, onlink, …).
     pub(crate) flags: u32,
 }
@@ -219,16 +221,18 @@ pub(crate) struct Neighbour {
     /// Interface.
     pub(crate) ifindex: Ifindex,
     /// NDA_DST.
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     /// ndm_state: NUD_*.
     pub(crate) state: u16,
     /// NDA_LLADDR if it is 6 bytes long.
     pub(crate) lladdr: Option<Mac>,
 }
 
-/// IPv4 settings of an interface, or of `all` and `default`.
+/// Settings of a family on an interface, or of `all` and `default`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Netconf {
+    /// ncm_family.
+    pub(crate) family: IpFamily,
     /// NETCONFA_IFINDEX: an interface, [`Netconf::ALL`] or -2 for `default`.
     pub(crate) ifindex: i32,
     /// NETCONFA_FORWARDING, if the message carries it.
@@ -250,6 +254,8 @@ impl Netconf {
 /// A policy rule.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Rule {
+    /// The header's family.
+    pub(crate) family: IpFamily,
     /// FRA_PRIORITY, 0 if absent.
     pub(crate) priority: u32,
     /// FRA_TABLE, or the header's table.

@@ -1,37 +1,30 @@
 //! The mirror: the kernel's tables, what of them is installed, and what has changed since.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::Ipv4Addr,
 };
 
-use ipnet::Ipv4Net;
-use route_cache_common::{Action, ClonedRoute, NextHopId, Outcome, Route, route::RouteWords};
+use ipnet::IpNet;
+use route_cache_common::{Action, ClonedRoute, NextHopId, Outcome, Route, V4, V6};
 
 use super::{
+    family::{IpFamily, NetFamily},
     groups::Groups,
     hops::Hops,
+    installed::Installed,
     interlock,
     message::{Event, Ifindex},
     slots::Slots,
     tables::{Cause, NeighbourKey, Tables, Touched},
-    verdict::{Against, HopKey, Verdict},
+    verdict::{Against, HopKey},
 };
 use crate::sweep::policy::Reason;
-
-/// A route as it was last written.
-#[derive(Debug, Clone)]
-pub(crate) struct Installed {
-    /// The judgement it came from.
-    pub(crate) verdict: Verdict,
-    /// What stands in the trie.
-    pub(crate) words: RouteWords,
-}
 
 /// Limits and consents given by the operator.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Most routes.
+    /// Most routes of each family.
     pub(crate) routes: u32,
     /// Most next hops.
     pub(crate) hops: u32,
@@ -41,10 +34,32 @@ pub(crate) struct Limits {
     pub(crate) bypass: bool,
 }
 
-/// What has to be judged again.
+/// What of one family is installed.
+#[derive(Debug)]
+pub(crate) struct Mirrored<F: NetFamily> {
+    /// Routes in the trie.
+    pub(crate) installed: Installed<F>,
+    /// Something did not fit.
+    pub(super) full: Option<&'static str>,
+    pub(super) custom_locals: HashSet<F::Net>,
+    /// Prefixes to be judged again.
+    pub(super) dirty: HashSet<F::Net>,
+}
+
+impl<F: NetFamily> Default for Mirrored<F> {
+    fn default() -> Self {
+        Self {
+            installed: Installed::default(),
+            full: None,
+            custom_locals: HashSet::new(),
+            dirty: HashSet::new(),
+        }
+    }
+}
+
+/// What has to be judged again, besides prefixes.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
-    pub(super) prefixes: HashSet<Ipv4Net>,
     pub(super) hops: BTreeSet<HopKey>,
     pub(super) neighbours: BTreeSet<NeighbourKey>,
     pub(super) interfaces: BTreeSet<Ifindex>,
@@ -66,14 +81,14 @@ pub(crate) struct Fib {
     pub(crate) groups: Groups<HopKey>,
     /// Slots of routes.
     pub(crate) slots: Slots,
-    /// Routes in the trie.
-    pub(crate) installed: HashMap<Ipv4Net, Installed>,
+    /// What is IPv4's own.
+    pub(crate) v4: Mirrored<V4>,
+    /// What is IPv6's own.
+    pub(crate) v6: Mirrored<V6>,
     /// What stands against forwarding, found outside the tables.
     pub(crate) interlocks: interlock::Found,
     /// Why the tables are not to be used now, if they are not.
     pub(super) distrust: Option<Cause>,
-    /// Something did not fit.
-    pub(super) full: Option<&'static str>,
     /// Interfaces the program is attached to, and whose frames it may forward there: those of all VLAN devices and of
     /// the interface itself, or of these VLAN devices alone.
     pub(super) attached: BTreeMap<Ifindex, Option<BTreeSet<Ifindex>>>,
@@ -83,8 +98,7 @@ pub(crate) struct Fib {
     pub(super) locals: HashSet<Ipv4Addr>,
     /// Routes that go now go with an address.
     pub(super) address_gone: bool,
-    pub(super) custom_locals: HashSet<Ipv4Net>,
-    /// There were policy rules beyond the default three: the kernel looks sources up ever since.
+    /// There were IPv4 policy rules beyond the default three: the kernel looks sources up ever since.
     pub(super) custom_rules: bool,
     pub(super) dirty: Dirty,
     pub(super) limits: Limits,
@@ -97,57 +111,60 @@ impl Fib {
             tables: Tables::default(),
             hops: Hops::new(limits.hops),
             groups: Groups::new(limits.groups),
-            slots: Slots::new(limits.routes),
-            installed: HashMap::new(),
+            slots: Slots::new(limits.routes.saturating_mul(2)),
+            v4: Mirrored::default(),
+            v6: Mirrored::default(),
             interlocks: interlock::Found::default(),
             distrust: Some(Cause::Start),
-            full: None,
             attached: BTreeMap::new(),
             ports: BTreeMap::new(),
             vlans: BTreeMap::new(),
             egress: BTreeSet::new(),
             locals: HashSet::new(),
             address_gone: false,
-            custom_locals: HashSet::new(),
             custom_rules: false,
             dirty: Dirty::default(),
             limits,
         }
     }
 
-    /// Why IPv4 stands aside; empty while it does not.
-    pub(crate) fn reasons(&self) -> Vec<String> {
+    /// Why a family stands aside; empty while it does not.
+    pub(crate) fn reasons<F: NetFamily>(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if let Some(cause) = self.distrust {
             reasons.push(format!("the kernel's tables are being read ({})", cause.name()));
         }
-        reasons.extend(self.full.map(str::to_owned));
-        reasons.extend(self.tables.against_rules());
-        reasons.extend(self.interlocks.everywhere.iter().cloned());
+        reasons.extend(F::mirrored(self).full.map(str::to_owned));
+        reasons.extend(self.tables.against_rules::<F>());
+        reasons.extend(self.tables.against_settings(F::FAMILY));
+        reasons.extend(self.interlocks.everywhere[F::FAMILY].iter().cloned());
         reasons
     }
 
-    /// What stands against forwarding what an interface receives.
-    pub(crate) fn ingress(&self, ifindex: Ifindex) -> Vec<String> {
-        let mut reasons = self.tables.ingress(ifindex, self.limits.bypass);
+    /// What stands against forwarding what an interface receives of a family.
+    pub(crate) fn ingress(&self, family: IpFamily, ifindex: Ifindex) -> Vec<String> {
+        let mut reasons = self.tables.ingress(family, ifindex, self.limits.bypass);
         let port = self.tables.port_of(ifindex);
         for ifindex in BTreeSet::from([ifindex, port]) {
-            let found = &self.interlocks;
-            reasons.extend(found.by_interface.get(&ifindex).into_iter().flatten().cloned());
-            reasons.extend(found.by_ingress.get(&ifindex).into_iter().flatten().cloned());
+            reasons.extend(self.against_interface(family, ifindex).iter().cloned());
+            reasons.extend(self.interlocks.by_ingress.get(&ifindex).cloned());
         }
         reasons
     }
 
-    /// Whether frames may be redirected out of an interface.
-    pub(crate) fn egress(&self, ifindex: Ifindex) -> Result<(), Against> {
+    /// Whether frames of a family may be redirected out of an interface.
+    pub(crate) fn egress(&self, family: IpFamily, ifindex: Ifindex) -> Result<(), Against> {
         self.tables.egress(ifindex, self.limits.bypass)?;
         let devices = [ifindex, self.tables.port_of(ifindex)];
-        let mut found = devices.iter().filter_map(|i| self.interlocks.by_interface.get(i)?.first());
+        let mut found = devices.iter().filter_map(|i| self.against_interface(family, *i).first());
         match found.next() {
             Some(reason) => Err(Against { outcome: Outcome::PassEgress, reason: reason.clone() }),
             None => Ok(()),
         }
+    }
+
+    fn against_interface(&self, family: IpFamily, ifindex: Ifindex) -> &[String] {
+        self.interlocks.by_interface.get(&ifindex).map_or(&[], |reasons| &reasons[family])
     }
 
     /// The program is attached for an interface that was asked for: at the interface itself, or below a VLAN device.
@@ -160,7 +177,7 @@ impl Fib {
         self.dirty.interfaces.extend([ifindex, port]);
     }
 
-    /// An interface that was asked for is gone. Gives the interface that the program has nothing to do at any more.
+    /// An interface is gone. Gives the interface that the program has nothing to do at any more.
     pub(crate) fn set_gone(&mut self, ifindex: Ifindex) -> Option<Ifindex> {
         self.dirty.interfaces.insert(ifindex);
         if self.attached.remove(&ifindex).is_some() {
@@ -189,17 +206,23 @@ impl Fib {
     /// Takes in what polling found. Interfaces whose answer changed are judged again.
     pub(crate) fn set_interlocks(&mut self, found: interlock::Found) {
         let known = std::mem::replace(&mut self.interlocks, found);
-        for ifindex in known.by_interface.keys().chain(self.interlocks.by_interface.keys()) {
-            if known.by_interface.get(ifindex) != self.interlocks.by_interface.get(ifindex) {
+        let new = &self.interlocks;
+        for ifindex in known.by_interface.keys().chain(new.by_interface.keys()) {
+            if known.by_interface.get(ifindex) != new.by_interface.get(ifindex) {
                 self.dirty.interfaces.insert(*ifindex);
             }
         }
-        for ifindex in known.by_ingress.keys().chain(self.interlocks.by_ingress.keys()) {
-            if known.by_ingress.get(ifindex) != self.interlocks.by_ingress.get(ifindex) {
+        for ifindex in known.by_ingress.keys().chain(new.by_ingress.keys()) {
+            if known.by_ingress.get(ifindex) != new.by_ingress.get(ifindex) {
                 self.dirty.interfaces.insert(*ifindex);
             }
         }
-        self.dirty.groups |= known.picking != self.interlocks.picking;
+        self.dirty.groups |= known.picking != new.picking;
+        for ifindex in known.mtu6.keys().chain(new.mtu6.keys()) {
+            if known.mtu6.get(ifindex) != new.mtu6.get(ifindex) {
+                self.dirty.interfaces.insert(*ifindex);
+            }
+        }
     }
 
     /// Stops using the tables until [`Fib::replace`].
@@ -210,13 +233,13 @@ impl Fib {
     /// Takes in one event. A cause asks for a new dump.
     pub(crate) fn apply(&mut self, event: Event) -> Option<Cause> {
         let was_on_link = match &event {
-            Event::NextHopObject(object) => Some(self.tables.way_of_object(object.id)),
-            Event::NextHopObjectGone(id) => Some(self.tables.way_of_object(*id)),
+            Event::NextHopObject(object) => Some(self.tables.way_of_object(IpFamily::V4, object.id)),
+            Event::NextHopObjectGone(id) => Some(self.tables.way_of_object(IpFamily::V4, *id)),
             _ => None,
         };
         let was_local_net = match &event {
             Event::Route { route, .. } | Event::RouteGone(route) => {
-                self.tables.local_nets.contains(&route.prefix)
+                self.tables.is_local_net(route.prefix)
             }
             _ => false,
         };
@@ -237,34 +260,36 @@ impl Fib {
                 // How its rp_filter is meant depends on whether it has any, and so may routes through it.
                 self.dirty.interfaces.insert(address.ifindex);
             }
-            Touched::Prefix(prefix) => self.touch_prefix(prefix, was_local_net),
+            Touched::Prefix(IpNet::V4(net)) => self.touch_prefix::<V4>(net, was_local_net),
+            Touched::Prefix(IpNet::V6(net)) => self.touch_prefix::<V6>(net, was_local_net),
             Touched::Neighbour(key) => self.touch_neighbour(key),
             Touched::Object(id) => {
                 self.dirty.groups = true;
                 self.dirty.hops.insert(HopKey::Object(id));
-                if was_on_link != Some(self.tables.way_of_object(id)) {
-                    let users = self.tables.by_object.get(&id);
-                    self.dirty.prefixes.extend(users.into_iter().flatten());
+                if was_on_link != Some(self.tables.way_of_object(IpFamily::V4, id)) {
+                    self.touch_users::<V4>(id);
+                    self.touch_users::<V6>(id);
                 }
             }
         }
         cause
     }
 
-    fn touch_prefix(&mut self, prefix: Ipv4Net, was_local_net: bool) {
-        self.dirty.prefixes.insert(prefix);
+    fn touch_prefix<F: NetFamily>(&mut self, prefix: F::Net, was_local_net: bool) {
+        let routes = &F::tables(&self.tables).routes;
+        let mut dirty = vec![prefix];
         // Rare tables whose meaning depends on what covers them, see `Tables::verdict`.
-        self.dirty
-            .prefixes
-            .extend(self.tables.default_nets.iter().filter(|net| prefix.contains(*net)));
-        if self.tables.local_nets.contains(&prefix) != was_local_net {
-            let inside = self.tables.routes.range(prefix..).map(|(net, _)| *net);
-            self.dirty.prefixes.extend(
-                inside
-                    .take_while(|net| net.network() <= prefix.broadcast())
-                    .filter(|net| prefix.contains(net)),
-            );
+        dirty.extend(routes.default_nets.iter().filter(|net| F::contains(&prefix, net)));
+        if routes.local_nets.contains(&prefix) != was_local_net {
+            dirty.extend(routes.range(prefix..).take_while(|net| F::contains(&prefix, net)));
         }
+        F::mirrored_mut(self).dirty.extend(dirty);
+    }
+
+    fn touch_users<F: NetFamily>(&mut self, object: u32) {
+        let users = F::tables(&self.tables).routes.by_object.get(&object);
+        let users: Vec<_> = users.into_iter().flatten().copied().collect();
+        F::mirrored_mut(self).dirty.extend(users);
     }
 
     fn touch_neighbour(&mut self, key: NeighbourKey) {
@@ -280,43 +305,51 @@ impl Fib {
         let old = std::mem::replace(&mut self.tables, tables);
         let new = &self.tables;
         self.distrust = None;
-        self.full = None;
         self.dirty.replaced = true;
         self.dirty.locals = true;
         self.dirty.groups = true;
         self.custom_rules |= new.has_custom_rules();
         self.dirty.interfaces.extend(old.links.keys().chain(new.links.keys()));
         self.dirty.neighbours.extend(old.neighbours.keys().chain(new.neighbours.keys()));
-        self.dirty
-            .hops
-            .extend(old.objects.keys().chain(new.objects.keys()).map(|id| HopKey::Object(*id)));
-        for id in old.objects.keys().chain(new.objects.keys()) {
-            if old.way_of_object(*id) != new.way_of_object(*id) {
-                self.dirty.prefixes.extend(new.by_object.get(id).into_iter().flatten());
-            }
+        let objects: BTreeSet<u32> =
+            old.objects.keys().chain(new.objects.keys()).copied().collect();
+        self.dirty.hops.extend(objects.iter().map(|id| HopKey::Object(*id)));
+        let way = |tables: &Tables, id: u32| tables.way_of_object(IpFamily::V4, id);
+        let other_way = |id: &u32| way(&old, *id) != way(new, *id);
+        let changed: Vec<u32> = objects.into_iter().filter(other_way).collect();
+        self.replace_routes::<V4>(&old, &changed);
+        self.replace_routes::<V6>(&old, &changed);
+    }
+
+    fn replace_routes<F: NetFamily>(&mut self, old: &Tables, changed_objects: &[u32]) {
+        let mirrored = F::mirrored(self);
+        let (old, new) = (&F::tables(old).routes, &F::tables(&self.tables).routes);
+        let mut dirty = HashSet::new();
+        for id in changed_objects {
+            dirty.extend(new.by_object.get(id).into_iter().flatten().copied());
         }
         if old.local_nets != new.local_nets {
-            self.dirty.prefixes.extend(new.routes.keys());
+            dirty.extend(new.nets());
         }
-        self.dirty.prefixes.extend(&new.default_nets);
-        self.dirty.prefixes.extend(
-            new.routes
-                .iter()
-                .filter(|(net, all)| old.routes.get(net) != Some(all))
-                .map(|(net, _)| *net),
-        );
-        // What is installed and has no route any more, and what did not fit the last time.
-        self.dirty
-            .prefixes
-            .extend(self.installed.keys().filter(|net| !new.routes.contains_key(net)));
-        self.dirty
-            .prefixes
-            .extend(new.routes.keys().filter(|net| !self.installed.contains_key(net)));
+        dirty.extend(&new.default_nets);
+        // What has changed, and what did not fit the last time.
+        let is_new =
+            |(net, all): &(F::Net, &[_])| old.get(net) != *all || !mirrored.installed.contains(net);
+        dirty.extend(new.iter().filter(is_new).map(|(net, _)| net));
+        // What is installed and has no route any more.
+        dirty.extend(mirrored.installed.nets().filter(|net| !new.contains(net)));
+        let mirrored = F::mirrored_mut(self);
+        mirrored.full = None;
+        mirrored.dirty.extend(dirty);
     }
 
     /// Why the data plane does not use a clone any more: its route has changed, its next hop is nobody's or not usable.
     /// `spares` names interfaces that go down without purging anything (S15).
-    pub(crate) fn stale(&self, clone: &ClonedRoute, spares: impl Fn(&str) -> bool) -> Option<Reason> {
+    pub(crate) fn stale(
+        &self,
+        clone: &ClonedRoute,
+        spares: impl Fn(&str) -> bool,
+    ) -> Option<Reason> {
         let route = Route::unpack(clone.route);
         if let Some(reason) = self.slots.stale(route.slot, route.generation) {
             return Some(reason);
@@ -332,7 +365,7 @@ impl Fib {
             let interface = self.tables.neighbour_of(*key).map(|(i, _)| self.tables.link_name(i));
             interface.is_ok_and(|name| spares(&name))
         };
-        match Outcome::from_code(hop.version().pass as u8) {
+        match Outcome::from_code(hop.version().pass) {
             _ if hop.reason.is_none() => None,
             Some(Outcome::PassEgress) => (!is_spared()).then_some(Reason::LinkDown),
             // The kernel forgets the neighbours of a link that loses its carrier, and resolves them again afterwards.
@@ -343,11 +376,20 @@ impl Fib {
 
     /// Whether what did not fit might fit now.
     pub(crate) fn may_fit_now(&self) -> bool {
-        self.full.is_some() && self.slots.room() > self.limits.routes / 16
+        self.may_fit::<V4>() || self.may_fit::<V6>()
     }
 
-    /// Something did not fit into a map of the kernel's: IPv4 stands aside until the next dump.
-    pub(crate) fn set_full(&mut self, what: &'static str) {
-        self.full = Some(what);
+    fn may_fit<F: NetFamily>(&self) -> bool {
+        let mirrored = F::mirrored(self);
+        let room = (self.limits.routes as usize).saturating_sub(mirrored.installed.len());
+        mirrored.full.is_some() && room > self.limits.routes as usize / 16
+    }
+
+    /// Something did not fit into a map of the kernel's: the family stands aside until the next dump.
+    pub(crate) fn set_full(&mut self, family: IpFamily, what: &'static str) {
+        match family {
+            IpFamily::V4 => self.v4.full = Some(what),
+            IpFamily::V6 => self.v6.full = Some(what),
+        }
     }
 }

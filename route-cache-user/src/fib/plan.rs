@@ -1,24 +1,22 @@
 //! The plan: what has to be written to the data plane so that it says what the tables say.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    net::Ipv4Addr,
+    collections::{BTreeSet, HashMap, HashSet},
+    net::{IpAddr, Ipv4Addr},
 };
 
-use ipnet::Ipv4Net;
 use route_cache_common::{
-    Action, Config, MAX_IFINDEX, NextHop, NextHopId, Outcome, Port, Route,
-    next_hop::{NeighbourKey, NextHopVersion},
-    route::{BUCKETS, RouteWords},
-    vlan_key,
+    Action, Config, NextHop, NextHopId, Outcome, Port, Route, V4, V6, next_hop::NextHopVersion,
+    route::RouteWords,
 };
 
 use super::{
-    groups::{GroupKey, Member},
     interlock::Picking,
+    family::{IpFamily, NetFamily, ancestors},
+    installed::InstalledRoute,
     message::{Ifindex, Link, Neighbour},
-    mirror::{Fib, Installed},
-    verdict::{Against, HopKey, Judged, Verdict, Way, ancestors},
+    mirror::Fib,
+    verdict::{Against, HopKey, Verdict, Way},
 };
 use crate::sweep::policy::Reason;
 
@@ -43,15 +41,10 @@ pub(crate) struct Plan {
     pub(crate) hops: Vec<(u32, NextHop)>,
     /// Buckets of groups: element of the map, and next hop.
     pub(crate) buckets: Vec<(u32, NextHopId)>,
-    /// On-link destinations to enter.
-    pub(crate) neighbours_added: Vec<(NeighbourKey<route_cache_common::Address4>, NextHopId)>,
-    /// On-link destinations to remove.
-    pub(crate) neighbours_removed: Vec<NeighbourKey<route_cache_common::Address4>>,
-    /// Routes to write, longest prefix first: what is more specific must be there before the route that covers it gets
-    /// its new generation.
-    pub(crate) routes: Vec<(Ipv4Net, RouteWords)>,
-    /// Routes to remove.
-    pub(crate) routes_removed: Vec<Ipv4Net>,
+    /// IPv4 routes and on-link destinations.
+    pub(crate) v4: RoutePlan<V4>,
+    /// IPv6 routes and on-link destinations.
+    pub(crate) v6: RoutePlan<V6>,
     /// Generations to raise, after all routes are written.
     pub(crate) generations: Vec<(u32, u32)>,
     /// Flags of the config line.
@@ -60,10 +53,52 @@ pub(crate) struct Plan {
     pub(crate) local_filter: [u64; 4],
 }
 
+/// The part of one family, each list in the order in which it must be written.
+#[derive(Debug)]
+pub(crate) struct RoutePlan<F: NetFamily> {
+    /// On-link destinations to enter.
+    pub(crate) neighbours_added: Vec<(F::OnLink, NextHopId)>,
+    /// On-link destinations to remove.
+    pub(crate) neighbours_removed: Vec<F::OnLink>,
+    /// Routes to write, longest prefix first: what is more specific must be there before the route that covers it gets
+    /// its new generation.
+    pub(crate) routes: Vec<(F::Net, RouteWords)>,
+    /// Routes to remove.
+    pub(crate) routes_removed: Vec<F::Net>,
+}
+
+impl<F: NetFamily> Default for RoutePlan<F> {
+    fn default() -> Self {
+        Self {
+            neighbours_added: Vec::new(),
+            neighbours_removed: Vec::new(),
+            routes: Vec::new(),
+            routes_removed: Vec::new(),
+        }
+    }
+}
+
+impl<F: NetFamily> RoutePlan<F> {
+    /// An on-link destination comes or goes.
+    fn list(&mut self, on_link: F::OnLink, id: NextHopId, was_listed: bool, is_needed: bool) {
+        if !is_needed {
+            self.neighbours_removed.push(on_link);
+        } else if !was_listed {
+            self.neighbours_added.push((on_link, id));
+        }
+    }
+
+    fn changes_routes(&self) -> bool {
+        !(self.routes.is_empty() && self.routes_removed.is_empty())
+    }
+}
+
 impl Plan {
     /// Whether it changes what a flow was told.
     pub(crate) fn changes_routes(&self) -> bool {
-        !(self.routes.is_empty() && self.routes_removed.is_empty() && self.generations.is_empty())
+        self.v4.changes_routes()
+            || self.v6.changes_routes()
+            || !(self.generations.is_empty() && self.buckets.is_empty())
     }
 }
 
@@ -76,11 +111,7 @@ impl Fib {
         let mut dirty = std::mem::take(&mut self.dirty);
         let mut hops = dirty.hops;
         if !dirty.interfaces.is_empty() {
-            let on_them = |link: &&Link| {
-                link.vlan.and_then(|vlan| vlan.lower).is_some_and(|lower| dirty.interfaces.contains(&lower))
-            };
-            let on_them: Vec<_> = self.tables.links.values().filter(on_them).map(|link| link.ifindex).collect();
-            dirty.interfaces.extend(on_them);
+            dirty.interfaces.extend(self.vlans_above(&dirty.interfaces));
             self.plan_interfaces(&dirty.interfaces, &mut hops, &mut plan);
             self.plan_vlans(&mut plan);
         }
@@ -90,7 +121,8 @@ impl Fib {
             }
             hops.insert(HopKey::Neighbour(key));
         }
-        self.plan_routes(&dirty.prefixes, &mut hops, &mut plan);
+        self.plan_routes::<V4>(&mut hops, &mut plan);
+        self.plan_routes::<V6>(&mut hops, &mut plan);
         if dirty.groups || !dirty.interfaces.is_empty() {
             let keys: Vec<_> = self.groups.keys().cloned().collect();
             for key in keys {
@@ -109,16 +141,32 @@ impl Fib {
             let (word, bit) = Config::local_filter_bit(address.octets());
             plan.local_filter[word] |= 1 << bit;
         }
-        if self.reasons().is_empty() {
-            plan.flags |= Config::ACCELERATE4;
-        }
-        if self.interlocks.picking == Picking::Ports {
-            plan.flags |= Config::HASH_PORTS4;
-        }
-        if !self.custom_locals.is_empty() || self.custom_rules {
+        plan.flags |= self.flag::<V4>() | self.flag::<V6>();
+        if !self.v4.custom_locals.is_empty() || self.custom_rules {
             plan.flags |= Config::CHECK_SOURCE;
         }
         plan
+    }
+
+    fn flag<F: NetFamily>(&self) -> u64 {
+        let accelerate = if self.reasons::<F>().is_empty() { F::ACCELERATE } else { 0 };
+        let by_ports = self.interlocks.picking[F::FAMILY] == Picking::Ports;
+        accelerate | if by_ports { F::HASH_PORTS } else { 0 }
+    }
+
+    /// The word of an ingress interface, 0 if nothing that it receives may be forwarded.
+    fn port(&self, ifindex: Ifindex) -> u64 {
+        let mac = self.tables.links.get(&ifindex).and_then(|link| link.mac);
+        let Some(mac) = mac.filter(|_| self.is_attached(ifindex)) else {
+            return 0;
+        };
+        let flag = |family, flag| if self.ingress(family, ifindex).is_empty() { flag } else { 0 };
+        let accelerate =
+            flag(IpFamily::V4, Port::ACCELERATE4) | flag(IpFamily::V6, Port::ACCELERATE6);
+        let is_partial = self.tables.has_partial_checksums(ifindex);
+        let partial = if is_partial { Port::PARTIAL_CHECKSUMS } else { 0 };
+        let reverse = self.tables.reverse_path(ifindex).unwrap_or(Port::REVERSE_STRICT);
+        if accelerate == 0 { 0 } else { Port { mac, flags: accelerate | partial | reverse }.pack() }
     }
 
     fn plan_interfaces(
@@ -128,20 +176,7 @@ impl Fib {
         plan: &mut Plan,
     ) {
         for &ifindex in dirty {
-            let word = match self.tables.links.get(&ifindex).and_then(|link| link.mac) {
-                Some(mac)
-                    if self.is_attached(ifindex) && self.ingress(ifindex).is_empty() =>
-                {
-                    let partial = if self.tables.has_partial_checksums(ifindex) {
-                        Port::PARTIAL_CHECKSUMS
-                    } else {
-                        0
-                    };
-                    let reverse = self.tables.reverse_path(ifindex).unwrap_or(Port::REVERSE_STRICT);
-                    Port { mac, flags: Port::ACCELERATE4 | partial | reverse }.pack()
-                }
-                _ => 0,
-            };
+            let word = self.port(ifindex);
             let known = if word == 0 {
                 self.ports.remove(&ifindex)
             } else {
@@ -150,7 +185,7 @@ impl Fib {
             if known.unwrap_or(0) != word {
                 plan.ports.push((ifindex, word));
             }
-            if self.egress(ifindex).is_ok() {
+            if IpFamily::ALL.iter().any(|family| self.egress(*family, ifindex).is_ok()) {
                 // Entered again even if known: an index that changed hands lost its entry in the kernel.
                 self.egress.insert(ifindex);
                 plan.egress_opened.push(ifindex);
@@ -165,22 +200,18 @@ impl Fib {
         }
     }
 
-    fn plan_routes(
-        &mut self,
-        dirty: &HashSet<Ipv4Net>,
-        hops: &mut BTreeSet<HopKey>,
-        plan: &mut Plan,
-    ) {
-        let at_start = self.installed.is_empty();
+    fn plan_routes<F: NetFamily>(&mut self, hops: &mut BTreeSet<HopKey>, plan: &mut Plan) {
+        let dirty = std::mem::take(&mut F::mirrored_mut(self).dirty);
+        let at_start = F::mirrored(self).installed.len() == 0;
         let mut covers = HashMap::new();
-        for prefix in dirty {
-            if self.tables.has_custom_local_route(prefix) {
-                self.custom_locals.insert(*prefix);
+        for net in &dirty {
+            if self.tables.has_custom_local_route::<F>(net) {
+                F::mirrored_mut(self).custom_locals.insert(*net);
             } else {
-                self.custom_locals.remove(prefix);
+                F::mirrored_mut(self).custom_locals.remove(net);
             }
-            let wanted = self.tables.verdict(prefix);
-            let known = self.installed.get(prefix).cloned();
+            let wanted = self.tables.verdict::<F>(net);
+            let known = F::mirrored(self).installed.get(net);
             if wanted.as_ref() == known.as_ref().map(|known| &known.verdict) {
                 continue;
             }
@@ -190,28 +221,28 @@ impl Fib {
             let mut released = None;
             let slot = match (&wanted, known) {
                 (None, None) => continue,
-                (None, Some(known)) => {
-                    let slot = Route::unpack(known.words).slot;
-                    self.installed.remove(prefix);
-                    self.release(&known.verdict.way, hops);
-                    plan.routes_removed.push(*prefix);
+                (None, Some(InstalledRoute { verdict, slot })) => {
+                    F::mirrored_mut(self).installed.remove(net);
+                    self.release(&verdict.way, hops);
+                    F::plan_mut(plan).routes_removed.push(*net);
                     plan.generations.push((slot, self.slots.raise(slot, reason)));
                     self.slots.give_back(slot);
                     continue;
                 }
-                (Some(_), Some(known)) => {
-                    let slot = Route::unpack(known.words).slot;
-                    released = Some(known.verdict.way);
+                (Some(_), Some(InstalledRoute { verdict, slot })) => {
+                    released = Some(verdict.way);
                     plan.generations.push((slot, self.slots.raise(slot, reason)));
                     slot
                 }
                 (Some(_), None) => {
-                    let Some(slot) = self.slots.take() else {
-                        self.full = Some("there are more routes than fit (--max-routes)");
+                    let Some(slot) = self.take_slot::<F>() else {
+                        let what = "there are more routes than fit (--max-routes)";
+                        F::mirrored_mut(self).full = Some(what);
                         continue;
                     };
                     if !at_start {
-                        let cover = ancestors(prefix).find(|net| self.installed.contains_key(net));
+                        let installed = &F::mirrored(self).installed;
+                        let cover = ancestors::<F>(net).find(|net| installed.contains(net));
                         // S3: an address that was added is a route to itself.
                         let is_local = wanted.as_ref().is_some_and(|wanted| {
                             matches!(wanted.way, Way::Pass(Outcome::PassLocal, _))
@@ -222,40 +253,48 @@ impl Fib {
                     slot
                 }
             };
-            let Some(verdict) = wanted else { continue };
-            let Verdict { way, mtu } = verdict;
-            let (action, way) = self.action(way, hops, plan);
-            let verdict = Verdict { way, mtu };
-            // Now, so that a next hop of both ways keeps its id.
+            let Some(Verdict { way, mtu }) = wanted else { continue };
+            let way = self.note_user::<F>(way, hops, plan);
+            // Now, so that what both ways lead to keeps its id.
             if let Some(way) = released {
                 self.release(&way, hops);
             }
-            let words = Route {
-                action,
-                slot,
-                generation: self.slots.generation(slot).unwrap_or(0),
-                mtu: verdict.mtu,
-                prefix_len: prefix.prefix_len(),
-            }
-            .pack();
-            self.installed.insert(*prefix, Installed { verdict, words });
-            plan.routes.push((*prefix, words));
+            let route = InstalledRoute { verdict: Verdict { way, mtu }, slot };
+            F::plan_mut(plan).routes.push((*net, self.words::<F>(net, &route)));
+            F::mirrored_mut(self).installed.insert(*net, route);
         }
-        self.renew_covers(&covers, plan);
-        plan.routes.sort_unstable_by_key(|(prefix, _)| std::cmp::Reverse(prefix.prefix_len()));
+        self.renew_covers::<F>(&covers, plan);
+        let routes = &mut F::plan_mut(plan).routes;
+        routes.sort_unstable_by_key(|(net, _)| std::cmp::Reverse(F::prefix_len(net)));
+    }
+
+    fn take_slot<F: NetFamily>(&mut self) -> Option<u32> {
+        let has_room = F::mirrored(self).installed.len() < self.limits.routes as usize;
+        if has_room { self.slots.take() } else { None }
+    }
+
+    /// What stands in the trie for a route.
+    fn words<F: NetFamily>(&self, net: &F::Net, route: &InstalledRoute) -> RouteWords {
+        Route {
+            action: self.action(&route.verdict.way),
+            slot: route.slot,
+            generation: self.slots.generation(route.slot).unwrap_or(0),
+            mtu: route.verdict.mtu,
+            prefix_len: F::prefix_len(net),
+        }
+        .pack()
     }
 
     /// Gives the routes that cover a new one new generations: what was cloned from them may belong to the new one now.
-    fn renew_covers(&mut self, covers: &HashMap<Ipv4Net, Reason>, plan: &mut Plan) {
-        let written: HashSet<Ipv4Net> = plan.routes.iter().map(|(prefix, _)| *prefix).collect();
-        for (prefix, reason) in covers.iter().filter(|(prefix, _)| !written.contains(prefix)) {
-            let Some(installed) = self.installed.get_mut(prefix) else {
+    fn renew_covers<F: NetFamily>(&mut self, covers: &HashMap<F::Net, Reason>, plan: &mut Plan) {
+        let written: HashSet<F::Net> =
+            F::plan_mut(plan).routes.iter().map(|(net, _)| *net).collect();
+        for (net, reason) in covers.iter().filter(|(net, _)| !written.contains(net)) {
+            let Some(route) = F::mirrored(self).installed.get(net) else {
                 continue;
             };
-            let route = Route::unpack(installed.words);
             let generation = self.slots.raise(route.slot, *reason);
-            installed.words = Route { generation, ..route }.pack();
-            plan.routes.push((*prefix, installed.words));
+            F::plan_mut(plan).routes.push((*net, self.words::<F>(net, &route)));
             plan.generations.push((route.slot, generation));
         }
     }
@@ -278,43 +317,50 @@ impl Fib {
         }
     }
 
-    /// What to write for a way, and the way as it is kept.
-    fn action(
+    fn action(&self, way: &Way) -> Action {
+        match way {
+            Way::Pass(outcome, _) => Action::Pass(*outcome),
+            Way::OnLink(ifindex) => Action::OnLink(*ifindex),
+            // One that has no id did not fit.
+            Way::Via(key) => match self.hops.get(key) {
+                Some(hop) => Action::Via(hop.id),
+                None => Action::Pass(Outcome::PassNeighbour),
+            },
+            Way::Group(key) => match self.groups.get(key) {
+                Some(group) => Action::Group(group.number),
+                None => Action::Pass(Outcome::PassRoute),
+            },
+        }
+    }
+
+    /// A route leads this way from now on. Gives the way as it is kept.
+    fn note_user<F: NetFamily>(
         &mut self,
         way: Way,
         hops: &mut BTreeSet<HopKey>,
         plan: &mut Plan,
-    ) -> (Action, Way) {
+    ) -> Way {
         match &way {
-            Way::Pass(outcome, _) => (Action::Pass(*outcome), way),
-            Way::OnLink(ifindex) => (Action::OnLink(*ifindex), way),
             Way::Via(key) => {
                 hops.insert(*key);
                 match self.hops.take(*key) {
-                    Some(hop) => {
-                        hop.routes += 1;
-                        (Action::Via(hop.id), way)
-                    }
-                    None => {
-                        self.full = Some("there are more next hops than fit (--max-next-hops)");
-                        (Action::Pass(Outcome::PassNeighbour), way)
-                    }
+                    Some(hop) => hop.routes += 1,
+                    None => F::mirrored_mut(self).full = Some(NO_ROOM_FOR_HOPS),
                 }
+                way
             }
-            Way::Group(key) => match self.groups.take(key) {
-                Some((held, group)) => {
-                    group.routes += 1;
-                    let (number, is_new) = (group.number, group.routes == 1);
-                    if is_new {
-                        self.plan_group(&held, hops, plan);
-                    }
-                    (Action::Group(number), Way::Group(held))
+            Way::Group(key) => {
+                let Some((held, group)) = self.groups.take(key) else {
+                    let reason = "there are more next-hop groups than fit";
+                    return Way::Pass(Outcome::PassRoute, reason);
+                };
+                group.routes += 1;
+                if group.routes == 1 {
+                    self.plan_group(&held, hops, plan);
                 }
-                None => {
-                    let outcome = Outcome::PassRoute;
-                    (Action::Pass(outcome), Way::Pass(outcome, "there are more next-hop groups than fit"))
-                }
-            },
+                Way::Group(held)
+            }
+            Way::OnLink(_) | Way::Pass(..) => way,
         }
     }
 
@@ -335,75 +381,11 @@ impl Fib {
         }
     }
 
-    fn release_hop(&mut self, key: HopKey, hops: &mut BTreeSet<HopKey>) {
+    pub(super) fn release_hop(&mut self, key: HopKey, hops: &mut BTreeSet<HopKey>) {
         if let Some(hop) = self.hops.get_mut(&key) {
             hop.routes = hop.routes.saturating_sub(1);
             hops.insert(key);
         }
-    }
-
-    /// Who the members of a group are, and where its buckets lead.
-    fn plan_group(
-        &mut self,
-        key: &GroupKey<HopKey>,
-        hops: &mut BTreeSet<HopKey>,
-        plan: &mut Plan,
-    ) {
-        let judged = self.judge_group(key);
-        let none = Judged { all: Vec::new(), usable: Vec::new() };
-        let (Judged { all, usable }, reason) = match judged {
-            Ok(judged) => (judged, None),
-            Err(reason) => (none, Some(reason)),
-        };
-        let mut all_have_ids = true;
-        for Member { key, .. } in &all {
-            hops.insert(*key);
-            match self.hops.take(*key) {
-                Some(hop) => hop.routes += 1,
-                None => all_have_ids = false,
-            }
-        }
-        if !all_have_ids {
-            self.full = Some("there are more next hops than fit (--max-next-hops)");
-        }
-        let ids: Vec<_> = usable
-            .iter()
-            .filter_map(|member| Some((self.hops.get(&member.key)?.id, member.weight)))
-            .collect();
-        let Some(group) = self.groups.get_mut(key) else { return };
-        let first = group.number * BUCKETS;
-        let changed = group.buckets.deal(&ids);
-        plan.buckets.extend(changed.into_iter().map(|(bucket, id)| (first + bucket, id)));
-        group.reason = reason;
-        // After the new ones were taken: who stays keeps its id.
-        for member in std::mem::replace(&mut group.members, all) {
-            self.release_hop(member.key, hops);
-        }
-    }
-
-    fn judge_group(&self, key: &GroupKey<HopKey>) -> Result<Judged, String> {
-        match self.interlocks.picking {
-            Picking::Kernel(reason) => Err(reason.into()),
-            Picking::Addresses | Picking::Ports => self.tables.members_of(key),
-        }
-    }
-
-    /// Which VLAN devices there are on which interface.
-    fn plan_vlans(&mut self, plan: &mut Plan) {
-        let mut wanted = BTreeMap::new();
-        for link in self.tables.links.values() {
-            let lower = link.vlan.and_then(|vlan| self.tables.below(link, vlan).ok());
-            if let (Some(vlan), Some(lower)) = (link.vlan, lower)
-                && lower < MAX_IFINDEX
-            {
-                wanted.insert(vlan_key(lower, vlan.id), link.ifindex);
-            }
-        }
-        let gone = self.vlans.keys().filter(|key| !wanted.contains_key(key));
-        plan.vlans_removed.extend(gone);
-        let new = wanted.iter().filter(|(key, ifindex)| self.vlans.get(key) != Some(ifindex));
-        plan.vlans_added.extend(new.map(|(key, ifindex)| (*key, *ifindex)));
-        self.vlans = wanted;
     }
 
     fn plan_hop(&mut self, key: HopKey, plan: &mut Plan) {
@@ -433,11 +415,16 @@ impl Fib {
             plan.hops.push((id.index(), hop.element));
         }
         if let HopKey::Neighbour((ifindex, address)) = key {
-            let on_link = NeighbourKey { ifindex, address: address.octets() };
-            if !is_needed {
-                plan.neighbours_removed.push(on_link);
-            } else if !std::mem::replace(&mut hop.listed, true) {
-                plan.neighbours_added.push((on_link, id));
+            let was_listed = std::mem::replace(&mut hop.listed, is_needed);
+            match address {
+                IpAddr::V4(address) => {
+                    let on_link = V4::on_link(ifindex, address.octets());
+                    plan.v4.list(on_link, id, was_listed, is_needed);
+                }
+                IpAddr::V6(address) => {
+                    let on_link = V6::on_link(ifindex, address.octets());
+                    plan.v6.list(on_link, id, was_listed, is_needed);
+                }
             }
         }
         if !is_needed {
@@ -448,7 +435,8 @@ impl Fib {
     /// The version of a next hop, its id left out, or what stands against using it.
     fn judge_hop(&self, key: HopKey) -> Result<NextHopVersion, Against> {
         let (ifindex, address) = self.tables.neighbour_of(key)?;
-        self.egress(ifindex)?;
+        let family = IpFamily::of(address);
+        self.egress(family, ifindex)?;
         let link = self.tables.egress(ifindex, self.limits.bypass)?;
         let against = |reason| Against { outcome: Outcome::PassNeighbour, reason };
         let neighbour = self.tables.neighbours.get(&(ifindex, address));
@@ -465,23 +453,46 @@ impl Fib {
         Ok(NextHopVersion {
             id: 0,
             ifindex,
-            port: self.tables.port_of(ifindex) as u16,
+            port: u16::try_from(self.tables.port_of(ifindex)).unwrap_or(0),
             vlan: link.vlan.map_or(0, |vlan| vlan.id),
-            mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+            mtu: u16::try_from(self.mtu(family, link)).unwrap_or(u16::MAX),
             addresses: NextHopVersion::addresses(destination, source),
             flags: NextHopVersion::USABLE | stale,
             pass: 0,
         })
     }
 
+    /// The MTU of an interface for a family. An IPv4 route by an IPv6 gateway shares its next hop
+    /// with IPv6 routes: the smaller holds for both.
+    fn mtu(&self, family: IpFamily, link: &Link) -> u32 {
+        let own = match family {
+            IpFamily::V4 => None,
+            IpFamily::V6 => self.interlocks.mtu6.get(&link.ifindex).copied(),
+        };
+        own.map_or(link.mtu, |own| own.min(link.mtu))
+    }
+
+    /// The MTU towards a neighbour, 0 where its interface is not known.
+    pub(crate) fn mtu_of(&self, ifindex: Ifindex, neighbour: IpAddr) -> u32 {
+        let link = self.tables.links.get(&ifindex);
+        link.map_or(0, |link| self.mtu(IpFamily::of(neighbour), link))
+    }
+
     fn plan_locals(&mut self, plan: &mut Plan) {
-        let wanted: HashSet<Ipv4Addr> =
-            self.tables.addresses.iter().map(|address| address.local).collect();
+        // IPv6 does not care whether the source is an address of its own.
+        let own4 = self.tables.addresses.iter().filter_map(|address| match address.local {
+            IpAddr::V4(local) => Some(local),
+            IpAddr::V6(_) => None,
+        });
+        let wanted: HashSet<Ipv4Addr> = own4.collect();
         plan.locals_added.extend(wanted.difference(&self.locals));
         plan.locals_removed.extend(self.locals.difference(&wanted));
         self.locals = wanted;
     }
 }
+
+/// Why a family stands aside that needs more ids than there are.
+pub(super) const NO_ROOM_FOR_HOPS: &str = "there are more next hops than fit (--max-next-hops)";
 
 /// NUD_STALE (include/uapi/linux/neighbour.h).
 const NUD_STALE: u16 = 0x04;

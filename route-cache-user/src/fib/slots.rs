@@ -62,11 +62,6 @@ impl Slots {
         }
         Some(self.reasons.get(slot as usize).copied().unwrap_or(Reason::Route))
     }
-
-    /// Slots that can still be taken.
-    pub(crate) fn room(&self) -> u32 {
-        self.capacity - self.generations.len() as u32 + self.free.len() as u32
-    }
 }
 
 #[cfg(test)]
@@ -83,7 +78,6 @@ mod tests {
         assert_eq!(slots.stale(slot, 0), Some(Reason::LinkDown));
         assert_eq!(slots.stale(slot, 1), None);
         slots.give_back(slot);
-        assert_eq!(slots.room(), 1);
         assert_eq!(slots.take(), Some(slot));
         assert_ne!(slots.generation(slot), first);
     }

@@ -2,19 +2,39 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
+use route_cache_common::{V4, V6};
 
-use super::message::{
-    Address, Event, Hop, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind, NextHopObject, Qdisc,
-    RouteTarget, Rule,
+use super::{
+    family::{IpFamily, NetFamily},
+    message::{
+        Address, Event, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind, NextHopObject, Qdisc, Rule,
+    },
+    routes::Routes,
 };
-use super::verdict::{TABLE_DEFAULT, TABLE_LOCAL};
 
 /// A neighbour: interface and address.
-pub(crate) type NeighbourKey = (Ifindex, Ipv4Addr);
+pub(crate) type NeighbourKey = (Ifindex, IpAddr);
+
+/// What the kernel has told of one family.
+#[derive(Debug)]
+pub(crate) struct FamilyTables<F: NetFamily> {
+    /// Routes of all tables.
+    pub(crate) routes: Routes<F>,
+    /// Settings by interface, `all` and `default` included.
+    pub(crate) netconf: HashMap<i32, Netconf>,
+    /// Policy rules.
+    pub(crate) rules: Vec<Rule>,
+}
+
+impl<F: NetFamily> Default for FamilyTables<F> {
+    fn default() -> Self {
+        Self { routes: Routes::default(), netconf: HashMap::new(), rules: Vec::new() }
+    }
+}
 
 /// What the kernel has told, and nothing else.
 #[derive(Debug, Default)]
@@ -23,28 +43,18 @@ pub(crate) struct Tables {
     pub(crate) links: BTreeMap<Ifindex, Link>,
     /// `xdp-features` of interfaces, where the kernel tells them.
     pub(crate) features: HashMap<Ifindex, u64>,
-    /// IPv4 settings by interface, `all` and `default` included.
-    pub(crate) netconf: HashMap<i32, Netconf>,
     /// Queueing disciplines by interface.
     pub(crate) qdiscs: HashMap<Ifindex, Vec<Qdisc>>,
-    /// IPv4 addresses of this host.
+    /// Addresses of this host.
     pub(crate) addresses: HashSet<Address>,
-    /// Routes of all tables by prefix; those of one prefix in the order in which the kernel would try them.
-    pub(crate) routes: BTreeMap<Ipv4Net, Vec<KernelRoute>>,
-    /// Prefixes of table local that are wider than one address.
-    pub(crate) local_nets: BTreeSet<Ipv4Net>,
-    /// Prefixes with routes in table default.
-    pub(crate) default_nets: BTreeSet<Ipv4Net>,
-    /// Prefixes with a route by a next-hop object.
-    pub(crate) by_object: HashMap<u32, BTreeSet<Ipv4Net>>,
+    /// What is IPv4's own.
+    pub(crate) v4: FamilyTables<V4>,
+    /// What is IPv6's own.
+    pub(crate) v6: FamilyTables<V6>,
     /// Next-hop objects.
     pub(crate) objects: HashMap<u32, NextHopObject>,
     /// Neighbours, of every state.
     pub(crate) neighbours: BTreeMap<NeighbourKey, Neighbour>,
-    /// Tables that had a route since the last dump, and whether one that is not unicast and not an error.
-    pub(crate) used_tables: HashMap<u32, bool>,
-    /// IPv4 policy rules.
-    pub(crate) rules: Vec<Rule>,
     /// Interfaces whose routes may have vanished without a message. Nothing is sent through them until the next dump:
     /// they may be in use again before it is in, and the routes that are only remembered are not.
     pub(crate) unsure: BTreeSet<Ifindex>,
@@ -65,7 +75,7 @@ pub(crate) enum Touched {
     /// A local address.
     Address(Address),
     /// The routes of a prefix.
-    Prefix(Ipv4Net),
+    Prefix(IpNet),
     /// A next-hop object.
     Object(u32),
     /// A neighbour.
@@ -83,7 +93,8 @@ pub(crate) enum Cause {
     Overrun,
     /// A message that could not be read, or that contradicts the tables.
     Doubt,
-    /// An interface went down or away: IPv4 routes vanish with it without a message (`fib_disable_ip`).
+    /// An interface went down or away: IPv4 routes vanish with it without a message (`fib_disable_ip`), IPv6 routes with
+    /// `skip_notify_on_dev_down` (`rt6_sync_down_dev`).
     Link,
     /// An address went away: routes that prefer it as source vanish without a message (`fib_sync_down_addr`).
     Address,
@@ -131,50 +142,6 @@ impl Link {
     }
 }
 
-impl KernelRoute {
-    /// Place among the routes of one prefix, smallest first: `fib_find_alias` sorts by table, DSCP and metric.
-    fn order(&self) -> (std::cmp::Reverse<u32>, std::cmp::Reverse<u8>, u32) {
-        (std::cmp::Reverse(self.table), std::cmp::Reverse(self.tos), self.metric)
-    }
-
-    /// The same route, whatever the state of its next hops.
-    fn same(&self, other: &Self) -> bool {
-        self.order() == other.order() && self.kind == other.kind && self.target.same(&other.target)
-    }
-}
-
-impl Hop {
-    /// The same next hop, whatever its state.
-    fn same(&self, other: &Self) -> bool {
-        (self.ifindex, self.gateway) == (other.ifindex, other.gateway)
-    }
-}
-
-impl RouteTarget {
-    /// The interface of the first next hop.
-    pub(crate) fn first_interface(&self) -> Option<Ifindex> {
-        match self {
-            Self::Hop(hop) => Some(hop.ifindex),
-            Self::Multipath(hops) => hops.first().map(|first| first.hop.ifindex),
-            Self::None | Self::Object(_) => None,
-        }
-        .filter(|ifindex| *ifindex != 0)
-    }
-
-    fn same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Hop(a), Self::Hop(b)) => a.same(b),
-            (Self::Multipath(a), Self::Multipath(b)) => {
-                a.len() == b.len()
-                    && a.iter()
-                        .zip(b)
-                        .all(|(a, b)| a.weight == b.weight && a.hop.same(&b.hop))
-            }
-            (Self::None | Self::Object(_) | Self::Hop(_) | Self::Multipath(_), _) => self == other,
-        }
-    }
-}
-
 impl Tables {
     /// Takes in one event. The second value asks for a new dump.
     pub(crate) fn apply(&mut self, event: Event) -> (Touched, Option<Cause>) {
@@ -194,18 +161,17 @@ impl Tables {
             }
             Event::AddressGone(address) => {
                 self.addresses.remove(&address);
-                // With its last address go all routes through an interface (`fib_disable_ip`).
-                if self.addresses.iter().all(|other| other.ifindex != address.ifindex) {
-                    self.unsure.insert(address.ifindex);
-                }
-                (Touched::Address(address), Some(Cause::Address))
+                (Touched::Address(address), self.address_gone(address))
             }
             Event::Route { route, replace, append } => {
                 let prefix = route.prefix;
-                self.insert_route(route, replace, append);
-                (Touched::Prefix(prefix), None)
+                let doubt = self.insert_route(route, replace, append);
+                (Touched::Prefix(prefix), doubt)
             }
-            Event::RouteGone(route) => self.remove_route(&route),
+            Event::RouteGone(route) => match route.prefix {
+                IpNet::V4(_) => self.remove_route::<V4>(&route),
+                IpNet::V6(_) => self.remove_route::<V6>(&route),
+            },
             Event::NextHopObject(object) => {
                 let id = object.id;
                 self.objects.insert(id, object);
@@ -226,23 +192,27 @@ impl Tables {
                 (Touched::Neighbour((ifindex, address)), None)
             }
             Event::Netconf(netconf) => self.netconf(netconf),
-            Event::NetconfGone(ifindex) => {
-                self.netconf.remove(&(ifindex as i32));
+            Event::NetconfGone(family, ifindex) => {
+                self.netconf_mut(family).remove(&(ifindex as i32));
                 (Touched::Interface(ifindex), None)
             }
             Event::Rule(rule) => {
-                if !self.rules.contains(&rule) {
-                    self.rules.push(rule);
+                let rules = self.rules_mut(rule.family);
+                if !rules.contains(&rule) {
+                    rules.push(rule);
                 }
                 (Touched::Rules, None)
             }
-            Event::RuleGone(rule) => match self.rules.iter().position(|known| *known == rule) {
-                Some(position) => {
-                    self.rules.swap_remove(position);
-                    (Touched::Rules, None)
+            Event::RuleGone(rule) => {
+                let rules = self.rules_mut(rule.family);
+                match rules.iter().position(|known| *known == rule) {
+                    Some(position) => {
+                        rules.swap_remove(position);
+                        (Touched::Rules, None)
+                    }
+                    None => (Touched::Rules, Some(Cause::Doubt)),
                 }
-                None => (Touched::Rules, Some(Cause::Doubt)),
-            },
+            }
             Event::Qdisc(qdisc) => {
                 let ifindex = qdisc.ifindex;
                 let all = self.qdiscs.entry(ifindex).or_default();
@@ -272,7 +242,8 @@ impl Tables {
         if was.as_ref() == Some(is) {
             return (Touched::Nothing, None);
         }
-        let lost = |flag| was.as_ref().is_some_and(|was| was.flags & flag != 0) && is.flags & flag == 0;
+        let lost =
+            |flag| was.as_ref().is_some_and(|was| was.flags & flag != 0) && is.flags & flag == 0;
         // Next-hop objects, and their routes with them, go with the carrier already (`nh_netdev_event`).
         let went_down = lost(IFF_UP) || (lost(IFF_LOWER_UP) && self.has_objects_on(ifindex));
         if went_down {
@@ -288,7 +259,7 @@ impl Tables {
     }
 
     fn netconf(&mut self, news: Netconf) -> (Touched, Option<Cause>) {
-        let known = self.netconf.entry(news.ifindex).or_insert(news);
+        let known = self.netconf_mut(news.family).entry(news.ifindex).or_insert(news);
         known.forwarding = news.forwarding.or(known.forwarding);
         known.rp_filter = news.rp_filter.or(known.rp_filter);
         known.ignores_linkdown = news.ignores_linkdown.or(known.ignores_linkdown);
@@ -298,95 +269,93 @@ impl Tables {
         }
     }
 
-    /// Puts a route where the kernel has it among those of its prefix (`fib_table_insert`).
-    pub(crate) fn insert_route(&mut self, route: KernelRoute, replace: bool, append: bool) {
-        let prefix = route.prefix;
-        self.note_nets(&route);
-        let all = self.routes.entry(route.prefix).or_default();
-        let first = all.partition_point(|known| known.order() < route.order());
-        let after = all.partition_point(|known| known.order() <= route.order());
-        if replace && first < after {
-            all[first] = route;
-        } else if let Some(known) = all[first..after].iter_mut().find(|known| known.same(&route)) {
-            *known = route;
-        } else {
-            all.insert(if append { after } else { first }, route);
-            return;
-        }
-        self.forget_nets(&prefix);
-    }
-
-    /// Enters a route into the indexes.
-    fn note_nets(&mut self, route: &KernelRoute) {
-        // Unicast, blackhole, unreachable, prohibit, throw.
-        *self.used_tables.entry(route.table).or_default() |= !matches!(route.kind, 1 | 6..=9);
-        if route.table == TABLE_DEFAULT {
-            self.default_nets.insert(route.prefix);
-        }
-        if route.table == TABLE_LOCAL && route.prefix.prefix_len() < route.prefix.max_prefix_len() {
-            self.local_nets.insert(route.prefix);
-        }
-        if let RouteTarget::Object(id) = route.target {
-            self.by_object.entry(id).or_default().insert(route.prefix);
+    fn netconf_mut(&mut self, family: IpFamily) -> &mut HashMap<i32, Netconf> {
+        match family {
+            IpFamily::V4 => &mut self.v4.netconf,
+            IpFamily::V6 => &mut self.v6.netconf,
         }
     }
 
-    /// Takes a prefix out of the indexes that its routes no longer justify.
-    fn forget_nets(&mut self, prefix: &Ipv4Net) {
-        let routes = self.routes.get(prefix).map_or(&[][..], Vec::as_slice);
-        if !routes.iter().any(|route| route.table == TABLE_DEFAULT) {
-            self.default_nets.remove(prefix);
+    fn rules_mut(&mut self, family: IpFamily) -> &mut Vec<Rule> {
+        match family {
+            IpFamily::V4 => &mut self.v4.rules,
+            IpFamily::V6 => &mut self.v6.rules,
         }
-        if !routes.iter().any(|route| route.table == TABLE_LOCAL) {
-            self.local_nets.remove(prefix);
-        }
-        // Entries of `by_object` may outlive their route: re-judging a prefix once too often is harmless.
     }
 
-    fn remove_route(&mut self, route: &KernelRoute) -> (Touched, Option<Cause>) {
-        let prefix = route.prefix;
-        let Some(all) = self.routes.get_mut(&prefix) else {
-            return (Touched::Nothing, None);
+    /// What may have gone with an address without a message. All routes through an interface go with its last one.
+    fn address_gone(&mut self, address: Address) -> Option<Cause> {
+        let family = IpFamily::of(address.local);
+        let is_like_it = |other: &Address| {
+            (other.ifindex, IpFamily::of(other.local)) == (address.ifindex, family)
         };
-        let doubt = match all.iter().position(|known| known.same(route)) {
-            Some(position) => {
-                all.remove(position);
-                None
-            }
-            // The prefix is known and this route of it is not: what is left may be wrong.
-            None => Some(Cause::Doubt),
-        };
-        if all.is_empty() {
-            self.routes.remove(&prefix);
+        let is_last = !self.addresses.iter().any(is_like_it);
+        if is_last {
+            self.unsure.insert(address.ifindex);
         }
-        self.forget_nets(&prefix);
-        (Touched::Prefix(prefix), doubt)
+        match family {
+            // `fib_disable_ip`; and `fib_sync_down_addr` for each.
+            IpFamily::V4 => Some(Cause::Address),
+            // `rt6_disable_ip`. Of single addresses every route that goes is told (`fib6_del`).
+            IpFamily::V6 => is_last.then_some(Cause::Link),
+        }
+    }
+
+    /// Puts a route where the kernel has it among those of its prefix.
+    pub(crate) fn insert_route(
+        &mut self,
+        route: KernelRoute,
+        replace: bool,
+        append: bool,
+    ) -> Option<Cause> {
+        let KernelRoute { prefix, info } = route;
+        match prefix {
+            IpNet::V4(net) => self.v4.routes.insert(net, info, replace, append),
+            IpNet::V6(net) => self.v6.routes.insert(net, info, replace, append),
+        }
+    }
+
+    /// Whether a prefix has local routes and is wider than one address.
+    pub(crate) fn is_local_net(&self, prefix: IpNet) -> bool {
+        match prefix {
+            IpNet::V4(net) => self.v4.routes.local_nets.contains(&net),
+            IpNet::V6(net) => self.v6.routes.local_nets.contains(&net),
+        }
+    }
+
+    fn remove_route<F: NetFamily>(&mut self, route: &KernelRoute) -> (Touched, Option<Cause>) {
+        let routes = &mut F::tables_mut(self).routes;
+        match F::net(route.prefix).map(|net| routes.remove(net, &route.info)) {
+            Some((true, doubt)) => (Touched::Prefix(route.prefix), doubt),
+            Some((false, _)) | None => (Touched::Nothing, None),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
-    use crate::fib::message::Hop;
+    use crate::fib::message::{Hop, RouteInfo, RouteTarget};
 
     fn route(prefix: &str, metric: u32, gateway: u8) -> KernelRoute {
         KernelRoute {
             prefix: prefix.parse().unwrap(),
-            table: 254,
-            kind: 1,
-            tos: 0,
-            protocol: 4,
-            metric,
-            mtu: 0,
-            target: RouteTarget::Hop(Hop {
-                ifindex: 2,
-                gateway: Some(Ipv4Addr::new(10, 0, 0, gateway)),
-                via_ipv6: false,
-                encap: false,
-                flags: 0,
-            }),
+            info: RouteInfo {
+                table: 254,
+                kind: 1,
+                tos: 0,
+                protocol: 4,
+                metric,
+                mtu: 0,
+                limited: None,
+                target: RouteTarget::Hop(Hop {
+                    ifindex: 2,
+                    gateway: Some([10, 0, 0, gateway].into()),
+                    weight: 1,
+                    encap: false,
+                    flags: 0,
+                }),
+            },
         }
     }
 
@@ -401,21 +370,23 @@ mod tests {
     #[test]
     fn routes_of_a_prefix_stand_in_the_kernels_order() {
         let mut tables = Tables::default();
-        let prefix: Ipv4Net = "10.9.0.0/16".parse().unwrap();
+        let prefix = "10.9.0.0/16".parse().unwrap();
         add(&mut tables, route("10.9.0.0/16", 100, 1), false, false);
         add(&mut tables, route("10.9.0.0/16", 50, 2), false, false);
         add(&mut tables, route("10.9.0.0/16", 50, 3), false, true);
         add(&mut tables, route("10.9.0.0/16", 50, 4), false, false);
         let mut local = route("10.9.0.0/16", 1000, 5);
-        local.table = 255;
+        local.info.table = 255;
         add(&mut tables, local.clone(), false, false);
-        let order: Vec<_> = tables.routes[&prefix].iter().map(|r| r.target.clone()).collect();
-        let wanted: Vec<_> = [5, 4, 2, 3, 1].map(|g| route("10.9.0.0/16", 0, g).target).to_vec();
+        let order: Vec<_> =
+            tables.v4.routes.get(&prefix).iter().map(|r| r.target.clone()).collect();
+        let wanted: Vec<_> =
+            [5, 4, 2, 3, 1].map(|g| route("10.9.0.0/16", 0, g).info.target).to_vec();
         assert_eq!(order, wanted);
 
         add(&mut tables, route("10.9.0.0/16", 50, 6), true, false);
-        assert_eq!(tables.routes[&prefix][1], route("10.9.0.0/16", 50, 6));
-        assert_eq!(tables.routes[&prefix].len(), 5);
+        assert_eq!(tables.v4.routes.get(&prefix)[1], route("10.9.0.0/16", 50, 6).info);
+        assert_eq!(tables.v4.routes.get(&prefix).len(), 5);
     }
 
     #[test]
@@ -424,7 +395,7 @@ mod tests {
         for _ in 0..2 {
             add(&mut tables, route("10.9.0.0/16", 0, 1), false, false);
         }
-        assert_eq!(tables.routes.values().next().unwrap().len(), 1);
+        assert_eq!(tables.v4.routes.iter().next().unwrap().1.len(), 1);
     }
 
     #[test]
@@ -435,7 +406,7 @@ mod tests {
         assert_eq!(cause, Some(Cause::Doubt));
         let (touched, cause) = tables.apply(Event::RouteGone(route("10.9.0.0/16", 0, 1)));
         assert!(matches!(touched, Touched::Prefix(_)) && cause.is_none());
-        assert!(tables.routes.is_empty());
+        assert_eq!(tables.v4.routes.nets().count(), 0);
     }
 
     #[test]
@@ -464,8 +435,8 @@ mod tests {
             kind: None,
             bus: None,
             master: None,
-            xdp_program: None,
             vlan: None,
+            xdp_program: None,
         };
         assert_eq!(tables.apply(Event::Link(up.clone())), (Touched::Interface(2), None));
         assert_eq!(tables.apply(Event::Link(up.clone())), (Touched::Nothing, None));

@@ -1,13 +1,13 @@
 //! What may be done, and why not: pure judgements over the tables. The sentences are what `show` and `get` print.
 
-use ipnet::Ipv4Net;
 use route_cache_common::{Outcome, Port, route::BUCKETS};
 
 use super::{
-    groups::{GroupKey, Member},
+    family::{IpFamily, NetFamily, ancestors},
+    groups::{GroupKey, GroupOf, Member},
     interlock::Subject,
     message::{
-        Hop, Ifindex, KernelRoute, Link, Netconf, NextHopKind, RouteTarget, Weighted,
+        Address, Hop, Ifindex, Link, Netconf, NextHopKind, RouteInfo, RouteTarget,
         XDP_FEATURE_NDO_XMIT,
     },
     tables::{NeighbourKey, Tables},
@@ -33,7 +33,7 @@ pub(crate) enum HopKey {
 }
 
 /// The members of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Judged {
     /// Every one.
     pub(crate) all: Vec<Member<HopKey>>,
@@ -42,7 +42,7 @@ pub(crate) struct Judged {
 }
 
 /// What to do with packets that a prefix covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Way {
     /// Through a gateway.
     Via(HopKey),
@@ -55,7 +55,7 @@ pub(crate) enum Way {
 }
 
 /// The judgement on a prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Verdict {
     /// What to do.
     pub(crate) way: Way,
@@ -100,31 +100,41 @@ pub(crate) fn table_name(table: u32) -> String {
 }
 
 impl Tables {
-    /// The routes of a prefix that the default three rules can reach, best first.
-    pub(crate) fn candidates(&self, prefix: &Ipv4Net) -> impl Iterator<Item = &KernelRoute> {
-        self.routes
-            .get(prefix)
-            .into_iter()
-            .flatten()
-            .filter(|route| matches!(route.table, TABLE_DEFAULT..=TABLE_LOCAL))
+    /// The routes of a prefix that the default rules can reach, best first.
+    pub(crate) fn candidates<F: NetFamily>(
+        &self,
+        net: &F::Net,
+    ) -> impl Iterator<Item = &RouteInfo> + use<'_, F> {
+        let is_reached = |table| F::RULES.iter().any(|(_, looked_up)| *looked_up == table);
+        F::tables(self).routes.get(net).iter().filter(move |route| is_reached(route.table))
     }
 
     /// The judgement on a prefix, or nothing if it has no route that counts.
-    pub(crate) fn verdict(&self, prefix: &Ipv4Net) -> Option<Verdict> {
-        let best = self.candidates(prefix).next()?;
+    pub(crate) fn verdict<F: NetFamily>(&self, net: &F::Net) -> Option<Verdict> {
+        let best = self.candidates::<F>(net).next()?;
         let mtu = u16::try_from(best.mtu).unwrap_or(0);
-        let way = if self.candidates(prefix).any(|route| route.tos != 0) {
+        let is_equal =
+            |other: &&RouteInfo| (other.table, other.metric) == (best.table, best.metric);
+        let way = if self.candidates::<F>(net).any(|route| route.tos != 0) {
             Way::Pass(Outcome::PassRoute, "the prefix has routes for a DSCP value")
-        } else if best.table == TABLE_DEFAULT && self.is_covered(prefix) {
+        } else if let Some(reason) = self.candidates::<F>(net).find_map(|route| route.limited) {
+            Way::Pass(Outcome::PassRoute, reason)
+        } else if F::FAMILY == IpFamily::V6
+            && self.candidates::<F>(net).filter(is_equal).count() > 1
+        {
+            // Which one the kernel takes depends on their order, their preference and the state of their routers
+            // (`find_rr_leaf` in net/ipv6/route.c).
+            Way::Pass(outcome_of_kind(best.kind), "the prefix has several routes of one metric")
+        } else if best.table == TABLE_DEFAULT && self.is_covered::<F>(net) {
             Way::Pass(Outcome::PassRoute, "table default counts only where table main has no match")
-        } else if best.table == TABLE_MAIN && self.is_inside_local(prefix) {
+        } else if best.table == TABLE_MAIN && self.is_inside_local::<F>(net) {
             Way::Pass(Outcome::PassRoute, "a local route covers the prefix")
         } else {
             match best.kind {
-                RTN_UNICAST => self.unicast(&best.target),
-                RTN_LOCAL | 4 => Way::Pass(Outcome::PassLocal, "an address of this host"),
-                3 => Way::Pass(Outcome::PassBroadcast, "a broadcast address"),
-                5 => Way::Pass(Outcome::PassMulticast, "a multicast route"),
+                RTN_UNICAST => self.unicast(F::FAMILY, &best.target),
+                RTN_LOCAL | 4 => Way::Pass(outcome_of_kind(best.kind), "an address of this host"),
+                3 => Way::Pass(outcome_of_kind(best.kind), "a broadcast address"),
+                5 => Way::Pass(outcome_of_kind(best.kind), "a multicast route"),
                 6 => Way::Pass(Outcome::PassRoute, "a blackhole route"),
                 7 => Way::Pass(Outcome::PassRoute, "an unreachable route"),
                 8 => Way::Pass(Outcome::PassRoute, "a prohibit route"),
@@ -135,20 +145,20 @@ impl Tables {
         Some(Verdict { way, mtu })
     }
 
-    fn unicast(&self, target: &RouteTarget) -> Way {
+    fn unicast(&self, family: IpFamily, target: &RouteTarget) -> Way {
         match target {
             RouteTarget::None => Way::Pass(Outcome::PassRoute, "the route has no next hop"),
             RouteTarget::Hop(hop) => way_of(hop),
-            RouteTarget::Multipath(hops) => self.multipath(hops),
-            RouteTarget::Object(id) => self.way_of_object(*id),
+            RouteTarget::Multipath(hops) => self.multipath(family, hops),
+            RouteTarget::Object(id) => self.way_of_object(family, *id),
         }
     }
 
-    fn multipath(&self, hops: &[Weighted]) -> Way {
+    fn multipath(&self, family: IpFamily, hops: &[Hop]) -> Way {
         /// With its last address goes the use of an interface (`fib_disable_ip`), which nothing but this flag tells.
         const RTNH_F_DEAD: u32 = 1;
         let mut members = Vec::with_capacity(hops.len());
-        for Weighted { hop, weight } in hops {
+        for hop in hops {
             let is_up = self.links.get(&hop.ifindex).is_some_and(Link::is_up);
             if hop.flags & RTNH_F_DEAD != 0
                 && is_up
@@ -157,21 +167,21 @@ impl Tables {
                 return Way::Pass(Outcome::PassRoute, "a next hop is dead on an interface that is up");
             }
             match way_of(hop) {
-                Way::Via(key) => members.push(Member { key, weight: *weight }),
+                Way::Via(key) => members.push(Member { key, weight: hop.weight }),
                 Way::OnLink(_) => {
-                    return Way::Pass(Outcome::PassRoute, "a multipath route without a gateway");
+                    return Way::Pass(Outcome::PassRoute, "a next hop of several has no gateway");
                 }
                 other @ (Way::Group(_) | Way::Pass(..)) => return other,
             }
         }
-        Way::Group(GroupKey::Members(members.into()))
+        Way::Group(GroupKey { family, of: GroupOf::Members(members.into()) })
     }
 
     /// The members of a group, those left out that the kernel skips (row 22), or why it is left to the kernel.
     pub(crate) fn members_of(&self, key: &GroupKey<HopKey>) -> Result<Judged, String> {
-        let all: Vec<_> = match key {
-            GroupKey::Members(members) => members.to_vec(),
-            GroupKey::Object(id) => match self.objects.get(id).map(|object| &object.kind) {
+        let all: Vec<_> = match &key.of {
+            GroupOf::Members(members) => members.to_vec(),
+            GroupOf::Object(id) => match self.objects.get(id).map(|object| &object.kind) {
                 Some(NextHopKind::Group(members)) => members
                     .iter()
                     .map(|member| Member { key: HopKey::Object(member.id), weight: member.weight })
@@ -186,12 +196,10 @@ impl Tables {
         for member in &all {
             // What is wrong with a member that is not skipped is its next hop's affair: its share passes.
             let Ok((ifindex, _)) = self.neighbour_of(member.key) else {
-                match member.key {
-                    HopKey::Object(id) if self.unsure_objects.contains(&id) => {}
-                    HopKey::Object(id) => {
-                        return Err(format!("member {id} is not a plain next hop with a gateway"));
-                    }
-                    HopKey::Neighbour(_) => {}
+                if let HopKey::Object(id) = member.key
+                    && !self.unsure_objects.contains(&id)
+                {
+                    return Err(format!("member {id} is not a plain next hop with a gateway"));
                 }
                 usable.push(*member);
                 continue;
@@ -199,28 +207,32 @@ impl Tables {
             let Some(link) = self.links.get(&ifindex) else {
                 return Err(format!("interface {ifindex} of a member is gone"));
             };
-            if link.is_up() && (link.is_running() || !self.ignores_linkdown(ifindex)) {
+            if link.is_up() && (link.is_running() || !self.ignores_linkdown(key.family, ifindex)) {
                 usable.push(*member);
             }
         }
         Ok(Judged { all, usable })
     }
 
-    /// Whether routes through an interface without carrier are skipped (IN_DEV_IGNORE_ROUTES_WITH_LINKDOWN).
-    fn ignores_linkdown(&self, ifindex: Ifindex) -> bool {
-        [ifindex as i32, Netconf::ALL].iter().any(|ifindex| {
-            self.netconf.get(ifindex).and_then(|netconf| netconf.ignores_linkdown) == Some(true)
+    /// Whether routes through an interface without carrier are skipped (`ip_ignore_linkdown`, `ip6_ignore_linkdown`).
+    fn ignores_linkdown(&self, family: IpFamily, ifindex: Ifindex) -> bool {
+        let (settings, all) = match family {
+            IpFamily::V4 => (&self.v4.netconf, Some(Netconf::ALL)),
+            IpFamily::V6 => (&self.v6.netconf, None),
+        };
+        std::iter::once(ifindex as i32).chain(all).any(|ifindex| {
+            settings.get(&ifindex).and_then(|netconf| netconf.ignores_linkdown) == Some(true)
         })
     }
 
     /// Where a route by a next-hop object leads. What is wrong with the object is the next hop's affair.
-    pub(crate) fn way_of_object(&self, id: u32) -> Way {
+    pub(crate) fn way_of_object(&self, family: IpFamily, id: u32) -> Way {
         if self.unsure_objects.contains(&id) {
             return Way::Via(HopKey::Object(id));
         }
         match self.objects.get(&id).map(|object| &object.kind) {
             Some(NextHopKind::Hop(hop)) if hop.gateway.is_none() => way_of(hop),
-            Some(NextHopKind::Group(_)) => Way::Group(GroupKey::Object(id)),
+            Some(NextHopKind::Group(_)) => Way::Group(GroupKey { family, of: GroupOf::Object(id) }),
             _ => Way::Via(HopKey::Object(id)),
         }
     }
@@ -241,7 +253,9 @@ impl Tables {
                         against(format!("next-hop object {id} has no gateway"))
                     }
                 },
-                Some(NextHopKind::Group(_)) => against(format!("next-hop object {id} is a group")),
+                Some(NextHopKind::Group(_)) => {
+                    against(format!("next-hop object {id} is a group"))
+                }
                 Some(NextHopKind::OtherGroup) => against(format!(
                     "next-hop object {id} is a resilient group, whose buckets the kernel moves by itself"
                 )),
@@ -257,15 +271,18 @@ impl Tables {
     }
 
     /// Whether a route of table local or main covers the whole prefix.
-    fn is_covered(&self, prefix: &Ipv4Net) -> bool {
-        ancestors(prefix)
-            .any(|ancestor| self.candidates(&ancestor).any(|route| route.table != TABLE_DEFAULT))
+    fn is_covered<F: NetFamily>(&self, net: &F::Net) -> bool {
+        ancestors::<F>(net).any(|ancestor| {
+            self.candidates::<F>(&ancestor).any(|route| route.table != TABLE_DEFAULT)
+        })
     }
 
     /// Whether a local route (not of a single address) covers the prefix. With the default rules untouched the kernel
-    /// looks local and main up as one, else one after the other (`fib_unmerge`); only in this case it matters which.
-    fn is_inside_local(&self, prefix: &Ipv4Net) -> bool {
-        self.local_nets.iter().any(|net| net != prefix && net.contains(prefix))
+    /// looks local and main up as one, else (IPv6: always) one after the other (`fib_unmerge`); only in this case it
+    /// matters which.
+    fn is_inside_local<F: NetFamily>(&self, net: &F::Net) -> bool {
+        let mut nets = F::tables(self).routes.local_nets.iter();
+        nets.any(|local| local != net && F::contains(local, net))
     }
 
     /// Whether frames may be redirected out of an interface (forwarding.md rows 36 to 38 and 40).
@@ -334,8 +351,8 @@ impl Tables {
         }
     }
 
-    /// What stands against forwarding what an interface receives; nothing if it may be forwarded.
-    pub(crate) fn ingress(&self, ifindex: Ifindex, bypass: bool) -> Vec<String> {
+    /// What stands against forwarding what an interface receives of a family; nothing if it may be forwarded.
+    pub(crate) fn ingress(&self, family: IpFamily, ifindex: Ifindex, bypass: bool) -> Vec<String> {
         let Some(link) = self.links.get(&ifindex) else {
             return vec![format!("interface {ifindex} is gone")];
         };
@@ -350,8 +367,41 @@ impl Tables {
                 },
             }
         }
-        let setting = |ifindex: i32| self.netconf.get(&ifindex);
-        if setting(ifindex as i32).and_then(|netconf| netconf.forwarding) != Some(true) {
+        if family == IpFamily::V4 {
+            reasons.extend(self.against_settings4(ifindex, name));
+        }
+        reasons.extend(self.against_rules_of(family, name));
+        reasons
+    }
+
+    /// What stands against taking frames from an interface, whatever is in them.
+    fn against_frames(&self, link: &Link, bypass: bool) -> Vec<String> {
+        let name = &link.name;
+        let mut reasons = Vec::new();
+        if !link.is_running() {
+            reasons.push(format!("{name} is down or has no carrier"));
+        }
+        if link.hardware != ARPHRD_ETHER || link.mac.is_none() {
+            reasons.push(format!("{name} is not an Ethernet interface"));
+        }
+        if let Some(master) = link.master {
+            reasons.push(format!("{name} is enslaved to {}", self.link_name(master)));
+        }
+        let on_ingress = |kind: &str| matches!(kind, "ingress" | "clsact");
+        let mut qdiscs = self.qdiscs.get(&link.ifindex).into_iter().flatten();
+        if let Some(qdisc) = qdiscs.find(|qdisc| on_ingress(&qdisc.kind))
+            && !bypass
+        {
+            reasons.push(format!("{name} has a tc {} hook, which XDP would bypass", qdisc.kind));
+        }
+        reasons
+    }
+
+    /// What the IPv4 settings of an interface stand against. IPv6 asks for no more than that forwarding is on for all.
+    fn against_settings4(&self, ifindex: Ifindex, name: &str) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let setting = self.v4.netconf.get(&(ifindex as i32));
+        if setting.and_then(|netconf| netconf.forwarding) != Some(true) {
             reasons.push(format!("IPv4 forwarding is off on {name}"));
         }
         match self.reverse_path(ifindex) {
@@ -359,19 +409,18 @@ impl Tables {
             Some(0) => {}
             Some(mode) => reasons.extend(self.against_ways_back(name, mode)),
         }
-        reasons.extend(self.against_rules_of(name));
         reasons
     }
 
-    /// How the way back to sources is checked: 0 not at all, [`Port::REVERSE_STRICT`] or [`Port::REVERSE_LOOSE`].
+    /// How the way back to IPv4 sources is checked: 0 not at all, [`Port::REVERSE_STRICT`] or [`Port::REVERSE_LOOSE`].
     pub(crate) fn reverse_path(&self, ifindex: Ifindex) -> Option<u16> {
-        let rp_filter = |ifindex: i32| self.netconf.get(&ifindex).and_then(|n| n.rp_filter);
-        let has_address = || self.addresses.iter().any(|address| address.ifindex == ifindex);
+        let rp_filter = |ifindex: i32| self.v4.netconf.get(&ifindex).and_then(|n| n.rp_filter);
+        let is_own = |address: &Address| address.ifindex == ifindex && address.local.is_ipv4();
         match rp_filter(ifindex as i32)?.max(rp_filter(Netconf::ALL)?) {
             0 => Some(0),
-            // Without an address of its own an interface is as strict in loose mode (`__fib_validate_source`).
             1 => Some(Port::REVERSE_STRICT),
-            _ if !has_address() => Some(Port::REVERSE_STRICT),
+            // Without an address of its own an interface is as strict in loose mode (`__fib_validate_source`).
+            _ if !self.addresses.iter().any(is_own) => Some(Port::REVERSE_STRICT),
             _ => Some(Port::REVERSE_LOOSE),
         }
     }
@@ -384,35 +433,15 @@ impl Tables {
             ));
         }
         // Strict mode compares with an interface that has just received something.
-        let skipped = |link: &&Link| link.is_up() && !link.is_running() && self.ignores_linkdown(link.ifindex);
-        let skipped = self.links.values().find(skipped).filter(|_| mode == Port::REVERSE_LOOSE)?;
+        let is_skipped = |link: &&Link| {
+            link.is_up() && !link.is_running() && self.ignores_linkdown(IpFamily::V4, link.ifindex)
+        };
+        let skipped =
+            self.links.values().find(is_skipped).filter(|_| mode == Port::REVERSE_LOOSE)?;
         Some(format!(
             "rp_filter is loose at {name}, and routes through {} are ignored while it has no carrier",
             skipped.name
         ))
-    }
-
-    /// What stands against taking frames from an interface, whatever is in them.
-    fn against_frames(&self, link: &Link, bypass: bool) -> Vec<String> {
-        let (name, ifindex) = (&link.name, link.ifindex);
-        let mut reasons = Vec::new();
-        if !link.is_running() {
-            reasons.push(format!("{name} is down or has no carrier"));
-        }
-        if link.hardware != ARPHRD_ETHER || link.mac.is_none() {
-            reasons.push(format!("{name} is not an Ethernet interface"));
-        }
-        if let Some(master) = link.master {
-            reasons.push(format!("{name} is enslaved to {}", self.link_name(master)));
-        }
-        let on_ingress = |kind: &str| matches!(kind, "ingress" | "clsact");
-        if let Some(qdisc) =
-            self.qdiscs.get(&ifindex).into_iter().flatten().find(|q| on_ingress(&q.kind))
-            && !bypass
-        {
-            reasons.push(format!("{name} has a tc {} hook, which XDP would bypass", qdisc.kind));
-        }
-        reasons
     }
 
     /// Whether checksums of frames received here may still be somebody's to complete (row 39a).
@@ -423,13 +452,21 @@ impl Tables {
         })
     }
 
+    /// What settings stand against a family as a whole.
+    pub(crate) fn against_settings(&self, family: IpFamily) -> Option<String> {
+        // `ip6_forward` asks for nothing else.
+        let all = self.v6.netconf.get(&Netconf::ALL).and_then(|netconf| netconf.forwarding);
+        (family == IpFamily::V6 && all != Some(true))
+            .then(|| "IPv6 forwarding is off (net.ipv6.conf.all.forwarding)".to_owned())
+    }
+
     /// Whether a prefix has a local route that is not one of the kernel's own for an address
     /// (`fib_has_custom_local_routes`).
-    pub(crate) fn has_custom_local_route(&self, prefix: &Ipv4Net) -> bool {
+    pub(crate) fn has_custom_local_route<F: NetFamily>(&self, net: &F::Net) -> bool {
         const RTPROT_KERNEL: u8 = 2;
-        self.routes.get(prefix).is_some_and(|all| {
-            all.iter().any(|r| r.kind == RTN_LOCAL && r.protocol != RTPROT_KERNEL)
-        })
+        let mut routes = F::tables(self).routes.get(net).iter();
+        F::FAMILY == IpFamily::V4
+            && routes.any(|r| r.kind == RTN_LOCAL && r.protocol != RTPROT_KERNEL)
     }
 
     /// What polling has to look at.
@@ -462,8 +499,6 @@ const ARPHRD_ETHER: u16 = 1;
 fn way_of(hop: &Hop) -> Way {
     if hop.encap {
         Way::Pass(Outcome::PassRoute, "the route has an encapsulation")
-    } else if hop.via_ipv6 {
-        Way::Pass(Outcome::PassRoute, "the gateway is an IPv6 address")
     } else {
         match hop.gateway {
             Some(gateway) => Way::Via(HopKey::Neighbour((hop.ifindex, gateway))),
@@ -472,12 +507,17 @@ fn way_of(hop: &Hop) -> Way {
     }
 }
 
+/// What packets to a route of this type come to, which is left to the kernel.
+const fn outcome_of_kind(kind: u8) -> Outcome {
+    match kind {
+        RTN_LOCAL | 4 => Outcome::PassLocal,
+        3 => Outcome::PassBroadcast,
+        5 => Outcome::PassMulticast,
+        _ => Outcome::PassRoute,
+    }
+}
+
 /// Queueing disciplines that Linux installs by itself and that neither shape nor filter.
 fn is_transparent(kind: &str) -> bool {
     matches!(kind, "noqueue" | "pfifo_fast" | "mq" | "fq_codel" | "fq" | "ingress")
-}
-
-/// The prefixes that cover a prefix, itself excluded, longest first.
-pub(crate) fn ancestors(prefix: &Ipv4Net) -> impl Iterator<Item = Ipv4Net> + use<> {
-    std::iter::successors(prefix.supernet(), Ipv4Net::supernet)
 }

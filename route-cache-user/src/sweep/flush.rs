@@ -1,14 +1,17 @@
 //! Removes clones that the operator chose. The kernel's tables are as they were, so a packet clones its route again.
 
-use std::{io, net::Ipv4Addr};
+use std::io;
 
-use ipnet::{IpNet, Ipv4Net};
-use route_cache_common::{Address4, ClonedRoute, NextHopId};
+use ipnet::IpNet;
+use route_cache_common::{Action, ClonedRoute, NextHopId, Route, V4, V6};
 
 use super::{BATCH, policy::Reason};
 use crate::{
     agent::{Shared, State},
-    fib::message::Ifindex,
+    fib::{
+        family::{IpFamily, NetFamily},
+        message::Ifindex,
+    },
 };
 
 /// Which clones.
@@ -16,24 +19,30 @@ use crate::{
 pub(crate) struct Choice {
     /// To destinations inside this prefix.
     pub(crate) prefix: Option<IpNet>,
+    /// Of this family.
+    pub(crate) family: Option<IpFamily>,
     /// Through this interface.
     pub(crate) ifindex: Option<Ifindex>,
 }
 
 impl Choice {
-    fn fits(&self, state: &State, destination: Address4, clone: &ClonedRoute) -> bool {
-        let is_inside = match self.prefix {
-            None => true,
-            Some(IpNet::V4(prefix)) => Ipv4Net::contains(&prefix, &Ipv4Addr::from(destination)),
-            Some(IpNet::V6(_)) => false,
-        };
-        is_inside && self.ifindex.is_none_or(|ifindex| goes_through(state, clone) == Some(ifindex))
+    fn fits<F: NetFamily>(&self, state: &State, to: F::Address, clone: &ClonedRoute) -> bool {
+        let is_inside = self.prefix.is_none_or(|prefix| prefix.contains(&F::ip(to)));
+        is_inside && self.ifindex.is_none_or(|ifindex| may_go_through(state, clone, ifindex))
     }
 }
 
-fn goes_through(state: &State, clone: &ClonedRoute) -> Option<Ifindex> {
-    let (key, _) = state.fib.hops.of(NextHopId(clone.route[0]))?;
-    state.fib.tables.neighbour_of(*key).ok().map(|(ifindex, _)| ifindex)
+/// Whether the next hop is behind an interface, or one of several is.
+fn may_go_through(state: &State, clone: &ClonedRoute, ifindex: Ifindex) -> bool {
+    let fib = &state.fib;
+    let is_behind = |key| matches!(fib.tables.neighbour_of(key), Ok((behind, _)) if behind == ifindex);
+    match Route::unpack(clone.route).action {
+        Action::Group(number) => fib
+            .groups
+            .of(number)
+            .is_some_and(|group| group.members.iter().any(|member| is_behind(member.key))),
+        Action::Via(_) | Action::OnLink(_) | Action::Pass(_) => fib.hops.of(NextHopId(clone.route[0])).is_some_and(|(key, _)| is_behind(*key)),
+    }
 }
 
 /// Removes the clones of all CPUs that are chosen, for this reason. Returns how many. Blocks.
@@ -42,15 +51,21 @@ fn goes_through(state: &State, clone: &ClonedRoute) -> Option<Ifindex> {
 ///
 /// If a table cannot be read or written.
 pub(crate) fn flush(shared: &Shared, choice: &Choice, reason: Reason) -> io::Result<u64> {
+    Ok(flush_family::<V4>(shared, choice, reason)? + flush_family::<V6>(shared, choice, reason)?)
+}
+
+fn flush_family<F: NetFamily>(shared: &Shared, choice: &Choice, reason: Reason) -> io::Result<u64> {
+    if choice.family.is_some_and(|family| family != F::FAMILY) {
+        return Ok(0);
+    }
     let mut removed = 0;
-    for (table, sweeper) in shared.clones.iter().zip(&shared.sweepers) {
-        let mut chosen: Vec<Address4> = Vec::new();
+    for (table, sweeper) in F::clones(&shared.clones).iter().zip(&shared.sweepers[F::FAMILY]) {
+        let mut chosen: Vec<F::Address> = Vec::new();
         table.visit(BATCH, |destinations, clones| {
             let state = shared.read();
             let seen = destinations.iter().zip(clones);
             chosen.extend(
-                seen.filter(|(destination, clone)| choice.fits(&state, **destination, clone))
-                    .map(|(destination, _)| destination),
+                seen.filter(|(to, clone)| choice.fits::<F>(&state, **to, clone)).map(|(to, _)| to),
             );
         })?;
         for batch in chosen.chunks(BATCH) {

@@ -1,6 +1,6 @@
 //! The sweeper: walks the clones of each CPU and removes those whose time has come.
 //!
-//! One task per CPU table with a timer of its own (S10), so that none waits for another and a walk that still runs is
+//! One task per CPU table (each CPU has one for each family) with a timer of its own (S10), so that none waits for another and a walk that still runs is
 //! not started twice (S19). The walk itself runs off the event loop: it never delays the promise to the data plane.
 //!
 //! What is decided is decided in [`life`], without I/O and clock: [`cpu`] says who may walk, [`timeout`] and [`history`]
@@ -23,7 +23,6 @@ mod tests;
 
 use std::{
     io,
-    net::Ipv4Addr,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
@@ -31,7 +30,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use route_cache_common::Address4;
 use tokio::sync::Notify;
 
 use self::{
@@ -43,7 +41,7 @@ use self::{
 };
 use crate::{
     agent::Shared, cli::AgentOptions, control::protocol::Walked, dataplane::clock::Clock,
-    events::Event, maps::CloneTable,
+    events::Event, fib::family::NetFamily, maps::CloneTable,
 };
 
 /// Clones visited and deleted at a time.
@@ -52,19 +50,19 @@ const BATCH: usize = 4096;
 /// Clones that a walk names when it tells what it removed; the others it counts.
 const NAMED: usize = 128;
 
-/// The policy, shared by the sweepers of all CPUs.
+/// The policy, shared by the sweepers of all tables. What it calls a CPU is the table of one family on one.
 pub(crate) struct Policy(RwLock<Life>);
 
 impl Policy {
-    /// As the options say, for so many CPUs.
-    pub(crate) fn new(options: &AgentOptions, cpus: usize, clock: &Clock) -> Self {
+    /// As the options say, for so many tables.
+    pub(crate) fn new(options: &AgentOptions, tables: usize, clock: &Clock) -> Self {
         let settings = Settings {
             rtexpire: Seconds(options.rtexpire.as_secs()),
             rtminexpire: Seconds(options.rtminexpire.as_secs()),
             rtmaxcache: options.rtmaxcache.into(),
             sweep_interval: Seconds(options.sweep_interval.as_secs()),
         };
-        Self(RwLock::new(Life::new(cpus, clock.hz(), settings, Better::ALL, clock.now())))
+        Self(RwLock::new(Life::new(tables, clock.hz(), settings, Better::ALL, clock.now())))
     }
 
     /// For reading. Hold it briefly.
@@ -113,10 +111,15 @@ impl Sweeper {
         self.look.notify_one();
     }
 
-    fn walk(&self, table: &CloneTable, shared: &Shared, purpose: Purpose) -> io::Result<Walk> {
+    fn walk<F: NetFamily>(
+        &self,
+        table: &CloneTable<F>,
+        shared: &Shared,
+        purpose: Purpose,
+    ) -> io::Result<Walk> {
         let exempt = Exempt::new(shared.options().exempt_interfaces.clone());
         let mut walk = Walk::default();
-        let mut dying: [Vec<Address4>; Reason::ALL.len()] = Default::default();
+        let mut dying: [Vec<F::Address>; Reason::ALL.len()] = Default::default();
         let mut named: Vec<Event> = Vec::new();
         table.visit(BATCH, |destinations, clones| {
             let (state, life) = (shared.read(), shared.policy.read());
@@ -130,7 +133,7 @@ impl Sweeper {
                         if named.len() < NAMED {
                             let idle = now.saturating_sub(clone.last_used);
                             named.push(Event::CloneExpired {
-                                dst: Ipv4Addr::from(*destination).into(),
+                                dst: F::ip(*destination),
                                 cpu: table.cpu,
                                 reason: reason.name().into(),
                                 idle_seconds: shared.clock.to_seconds(idle),
@@ -155,15 +158,21 @@ impl Sweeper {
                 }
             }
         }
-        self.tell(table.cpu, named, &dying, shared);
+        self.tell(table.cpu, named, dying.each_ref().map(Vec::len), shared);
         Ok(walk)
     }
 
     /// Puts down what a walk removed: some by name, the others by number.
-    fn tell(&self, cpu: u32, named: Vec<Event>, dying: &[Vec<Address4>], shared: &Shared) {
+    fn tell(
+        &self,
+        cpu: u32,
+        named: Vec<Event>,
+        dying: [usize; Reason::ALL.len()],
+        shared: &Shared,
+    ) {
         for (reason, all) in Reason::ALL.into_iter().zip(dying) {
             let is_of = |event: &&Event| matches!(event, Event::CloneExpired { reason: named, .. } if *named == reason.name());
-            let count = (all.len() - named.iter().filter(is_of).count()) as u64;
+            let count = (all - named.iter().filter(is_of).count()) as u64;
             if count > 0 {
                 let reason = reason.name().into();
                 shared.journal.push(Event::ClonesExpired { cpu, reason, count });
@@ -173,16 +182,18 @@ impl Sweeper {
     }
 }
 
-/// Sweeps one CPU's table until the runtime ends; the first walk is at once.
-pub(crate) async fn run(shared: Arc<Shared>, index: usize) {
+/// Sweeps the table of a family on one CPU until the runtime ends; the first walk is at once.
+pub(crate) async fn run<F: NetFamily>(shared: Arc<Shared>, cpu: usize) {
     let (clock, policy) = (&shared.clock, &shared.policy);
+    let index = shared.table_index(F::FAMILY, cpu);
+    let sweeper = &shared.sweepers[F::FAMILY][cpu];
+    let title = F::FAMILY.title();
     loop {
         let ticket = policy.write().begin_walk(index, clock.now());
         let Some(ticket) = ticket else {
             let wake = policy.read().wake(index);
             let wait = wake.map_or(clock.hz(), |wake| wake.saturating_sub(clock.now()).max(1));
             let wait = Duration::from_secs_f64(clock.to_seconds(wait));
-            let sweeper = &shared.sweepers[index];
             tokio::select! {
                 () = sweeper.call.notified() => policy.write().call(index, clock.now()),
                 () = sweeper.look.notified() => {}
@@ -194,18 +205,18 @@ pub(crate) async fn run(shared: Arc<Shared>, index: usize) {
         let began = Instant::now();
         // The ticket stays here: it is given back even if the walk panics.
         let walked = tokio::task::spawn_blocking(move || {
-            let table = &for_walk.clones[index];
-            for_walk.sweepers[index].walk(table, &for_walk, purpose)
+            let table = &F::clones(&for_walk.clones)[cpu];
+            for_walk.sweepers[F::FAMILY][cpu].walk(table, &for_walk, purpose)
         });
         match walked.await {
             Ok(Ok(walk)) => {
                 shared.measured.sweep.observe(began.elapsed().as_secs_f64());
-                let last = &shared.sweepers[index].last;
+                let last = &sweeper.last;
                 last[0].store(walk.found, Ordering::Relaxed);
                 last[1].store(walk.killed, Ordering::Relaxed);
                 let next = policy.write().end_walk(ticket, walk, clock.now());
                 tracing::debug!(
-                    "swept the clones of CPU {index}: {} found, {} killed",
+                    "swept the {title} clones of CPU {cpu}: {} found, {} killed",
                     walk.found,
                     walk.killed
                 );
@@ -214,11 +225,11 @@ pub(crate) async fn run(shared: Arc<Shared>, index: usize) {
                 }
             }
             Ok(Err(error)) => {
-                tracing::warn!("cannot sweep the clones of CPU {index}: {error}");
+                tracing::warn!("cannot sweep the {title} clones of CPU {cpu}: {error}");
                 policy.write().break_off(ticket, clock.now());
             }
             Err(error) => {
-                tracing::error!("the sweep of CPU {index} broke off: {error}");
+                tracing::error!("the {title} sweep of CPU {cpu} broke off: {error}");
                 policy.write().break_off(ticket, clock.now());
             }
         }

@@ -16,8 +16,9 @@ use super::pressure::Stall;
 /// The system's.
 const SYSTEM: &str = "/proc/pressure/memory";
 
-/// What the kernel is asked to wake us for: tasks waiting for 150 ms in a second.
-const TRIGGER: &[u8] = b"some 150000 1000000\0";
+/// What the kernel is asked to wake us for: tasks waiting for 300 ms in two seconds. A window that is no multiple of two
+/// seconds it takes from CAP_SYS_RESOURCE alone (`psi_trigger_create`).
+const TRIGGER: &[u8] = b"some 300000 2000000\0";
 
 /// The files that tell.
 #[derive(Debug)]
@@ -45,7 +46,16 @@ impl Sources {
 
     /// Files that become readable out of band when memory gets short, where the kernel gives triggers.
     pub(crate) fn triggers(&self) -> Vec<File> {
-        self.0.iter().filter_map(|path| trigger(path).ok()).collect()
+        let tell = |path: &PathBuf, error: &io::Error| {
+            if error.kind() != io::ErrorKind::Unsupported {
+                tracing::info!(
+                    "{} gives no trigger and is read once a second instead: {error}",
+                    path.display()
+                );
+            }
+        };
+        let trigger = |path| trigger(path).inspect_err(|error| tell(path, error)).ok();
+        self.0.iter().filter_map(trigger).collect()
     }
 }
 
@@ -110,6 +120,12 @@ mod tests {
             assert_eq!(parse(text), None, "{text:?}");
         }
         assert_eq!(parse("some avg10=3.0\n"), Some(Stall { some: 3.0, full: 0.0 }));
+    }
+
+    #[test]
+    fn the_kernel_takes_the_trigger() {
+        let file = trigger(&PathBuf::from(SYSTEM));
+        assert!(file.is_ok() || !PathBuf::from(SYSTEM).exists(), "{file:?}");
     }
 
     #[test]

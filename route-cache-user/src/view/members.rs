@@ -25,7 +25,7 @@ pub(super) fn members(state: &State, key: &GroupKey<HopKey>) -> Vec<MemberEntry>
         };
         Some(MemberEntry {
             id: hop.id.index(),
-            address: at.map(|(_, address)| address.into()),
+            address: at.map(|(_, address)| address),
             dev: at.map_or_else(|| "-".into(), |(ifindex, _)| tables.link_name(ifindex)),
             weight: member.weight,
             share: format!("{buckets}/{BUCKETS}"),

@@ -6,30 +6,25 @@ mod explain;
 mod members;
 mod rows;
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-    ops::Bound,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::IpAddr, ops::Bound, sync::Arc};
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use ipnet::Ipv4Net;
-use route_cache_common::{Outcome, Tally};
+use anyhow::{Context as _, Result, anyhow};
+use route_cache_common::{Outcome, Tally, V4, V6};
 
 use self::rows::{HOP_STATES, HopNames, clone_entry, hop_entry, hop_state, route_entry};
 use crate::{
-    agent::{Shared, orders::Order},
+    agent::{Shared, State, orders::Order},
     config::Effective,
     control::{
-        Action, Family, Source,
+        Action, Source,
         protocol::{
-            CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
-            SettingEntry, Status, Timeout,
+            CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus,
+            InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Timeout,
         },
     },
     events::{Event, Journal},
     fib::{
+        family::{IpFamily, NetFamily},
         message::Ifindex,
         verdict::{HopKey, Way},
     },
@@ -39,8 +34,6 @@ use crate::{
         policy::Reason,
     },
 };
-
-const FAMILY: &str = "ipv4";
 
 /// Rows converted at a time, so that the event loop does not wait for a listing.
 const BATCH: usize = 4096;
@@ -56,21 +49,24 @@ impl View {
         Self { shared }
     }
 
-    fn clone_tables(&self) -> Result<Vec<CloneTable>> {
+    fn clone_tables<F: NetFamily>(&self) -> Result<Vec<CloneTable>> {
         let shared = &*self.shared;
-        let created = shared.counters.tally(Tally::CloneCreated)?;
-        let refused = shared.counters.tally(Tally::CloneRefused)?;
-        let deferred = shared.counters.tally(Tally::CloneDeferred)?;
-        let tables = shared.clones.iter().zip(&shared.sweepers);
+        // The program counts both families together.
+        let tally = |tally| match F::FAMILY {
+            IpFamily::V4 => shared.counters.tally(tally),
+            IpFamily::V6 => Ok(vec![0; shared.clones.cpus()]),
+        };
+        let refused = tally(Tally::CloneRefused)?;
+        let deferred = tally(Tally::CloneDeferred)?;
+        let tables = F::clones(&shared.clones).iter().zip(&shared.sweepers[F::FAMILY]);
         Ok(tables
-            .zip(created.into_iter().zip(refused.into_iter().zip(deferred)))
-            .map(|((table, sweeper), (created, (refused, deferred)))| CloneTable {
-                family: FAMILY.into(),
+            .zip(shared.live::<F>()?.into_iter().zip(refused.into_iter().zip(deferred)))
+            .map(|((table, sweeper), (live, (refused, deferred)))| CloneTable {
+                family: F::FAMILY.name().into(),
                 cpu: table.cpu,
-                // Removals are counted a batch at a time, while the program fills the room already.
-                live: created.saturating_sub(table.removed()).min(table.capacity.into()),
+                live,
                 capacity: table.capacity.into(),
-                created,
+                created: live + table.removed(),
                 expired: Reason::ALL
                     .map(|reason| (reason.name().into(), sweeper.expired(reason)))
                     .into(),
@@ -116,10 +112,16 @@ impl Source for View {
                 Count { packets: count.packets, bytes: count.bytes },
             );
         }
-        let clones = self.clone_tables()?;
+        let mut clones = self.clone_tables::<V4>()?;
+        clones.extend(self.clone_tables::<V6>()?);
         let interfaces = self.interfaces()?;
         let state = shared.read();
-        let reasons = state.fib.reasons();
+        let reasons = state.fib.reasons::<V4>();
+        let reasons6 = state.fib.reasons::<V6>();
+        let routes = [
+            (V4::FAMILY.name().to_owned(), state.fib.v4.installed.len() as u64),
+            (V6::FAMILY.name().to_owned(), state.fib.v6.installed.len() as u64),
+        ];
         let mut next_hops = BTreeMap::from(HOP_STATES.map(|state| (state.to_owned(), 0)));
         for (_, hop) in state.fib.hops.iter() {
             *next_hops.entry(hop_state(hop.version()).to_owned()).or_default() += 1;
@@ -131,11 +133,12 @@ impl Source for View {
             netns: shared.options().netns.clone(),
             accelerating: reasons.is_empty(),
             reasons,
+            ipv6: FamilyStatus { accelerating: reasons6.is_empty(), reasons: reasons6 },
             settings: self.settings(),
             timeout: self.timeout(),
             outcomes,
             clones,
-            routes: BTreeMap::from([(FAMILY.to_owned(), state.fib.installed.len() as u64)]),
+            routes: BTreeMap::from(routes),
             next_hops,
             resyncs: state
                 .resyncs
@@ -149,45 +152,16 @@ impl Source for View {
     }
 
     fn clones(&self) -> Result<Vec<CloneEntry>> {
-        let names = HopNames::new(&self.shared.read());
-        let mut entries = Vec::new();
-        for table in &self.shared.clones {
-            table
-                .visit(BATCH, |destinations, clones| {
-                    let state = self.shared.read();
-                    let seen = destinations.iter().zip(clones);
-                    entries.extend(seen.filter_map(|(destination, clone)| {
-                        clone_entry(&self.shared, &state, &names, table.cpu, *destination, clone)
-                    }));
-                })
-                .with_context(|| format!("cannot read the clones of CPU {}", table.cpu))?;
-        }
+        let mut entries = self.clones_of_family::<V4>()?;
+        entries.extend(self.clones_of_family::<V6>()?);
         entries.sort_unstable_by_key(|entry| (entry.dst, entry.cpu));
         Ok(entries)
     }
 
     fn routes(&self) -> Result<Vec<RouteEntry>> {
-        let mut entries = Vec::new();
-        let mut from: Bound<Ipv4Net> = Bound::Unbounded;
-        loop {
-            let state = self.shared.read();
-            let mut last = None;
-            for prefix in state
-                .fib
-                .tables
-                .routes
-                .range((from, Bound::Unbounded))
-                .map(|(net, _)| *net)
-                .take(BATCH)
-            {
-                entries.extend(route_entry(&state, &prefix));
-                last = Some(prefix);
-            }
-            match last {
-                Some(prefix) => from = Bound::Excluded(prefix),
-                None => return Ok(entries),
-            }
-        }
+        let mut entries = self.routes_of_family::<V4>();
+        entries.extend(self.routes_of_family::<V6>());
+        Ok(entries)
     }
 
     fn next_hops(&self) -> Result<Vec<NextHopEntry>> {
@@ -214,26 +188,26 @@ impl Source for View {
                 let attached = state.attachments.is_attached(port);
                 let asked_for = state.fib.is_attached(link.ifindex);
                 let failure = state.attachments.failure(link.ifindex).map(str::to_owned);
-                let ingress = state.fib.ingress(link.ifindex);
-                let egress = state.fib.egress(link.ifindex);
-                let mut reasons: Vec<_> =
-                    failure.into_iter().chain(ingress.iter().cloned()).collect();
-                if attached && !asked_for {
-                    reasons.push("only VLAN devices of it were asked for".into());
-                }
-                if let Err(against) = &egress
-                    && !reasons.contains(&against.reason)
-                {
-                    reasons.push(against.reason.clone());
-                }
+                let of_family = |family| interface_status(&state, family, link.ifindex);
+                let (v4, v6) = (of_family(IpFamily::V4), of_family(IpFamily::V6));
+                let alone = (attached && !asked_for)
+                    .then(|| "only VLAN devices of it were asked for".to_owned());
+                let reasons = failure.into_iter().chain(alone).chain(v4.reasons).collect();
                 InterfaceEntry {
                     name: link.name.clone(),
                     ifindex: link.ifindex,
                     port: (port != link.ifindex).then(|| state.fib.tables.link_name(port)),
                     mode: if attached { state.attachments.mode_name() } else { "none" }.into(),
-                    accelerating: asked_for && ingress.is_empty() && state.fib.reasons().is_empty(),
-                    egress: egress.is_ok(),
+                    accelerating: asked_for && v4.ingress && state.fib.reasons::<V4>().is_empty(),
+                    egress: v4.egress,
                     reasons,
+                    ipv6: FamilyInterface {
+                        accelerating: asked_for
+                            && v6.ingress
+                            && state.fib.reasons::<V6>().is_empty(),
+                        egress: v6.egress,
+                        reasons: v6.reasons,
+                    },
                 }
             })
             .collect())
@@ -244,41 +218,10 @@ impl Source for View {
     }
 
     fn get(&self, address: IpAddr) -> Result<Explanation> {
-        let IpAddr::V4(dst) = address else {
-            bail!("{address}: IPv6 is left to the kernel, all of it");
-        };
-        let clones = self.clones_of(dst)?;
-        let state = self.shared.read();
-        let prefix = (0..=32)
-            .rev()
-            .filter_map(|len| Ipv4Net::new(dst, len).ok().map(|net| net.trunc()))
-            .find(|net| state.fib.installed.contains_key(net));
-        let mut explanation = Explanation {
-            dst: address,
-            outcome: String::new(),
-            reason: String::new(),
-            route: prefix.and_then(|prefix| route_entry(&state, &prefix)),
-            next_hop: None,
-            members: Vec::new(),
-            clones,
-        };
-        let way = prefix
-            .and_then(|prefix| state.fib.installed.get(&prefix))
-            .map(|known| &known.verdict.way);
-        if let Some(Way::Group(key)) = way {
-            explanation.members = members::members(&state, key);
+        match address {
+            IpAddr::V4(dst) => self.get_of_family::<V4>(dst.octets()),
+            IpAddr::V6(dst) => self.get_of_family::<V6>(dst.octets()),
         }
-        let hop = match way {
-            Some(Way::Via(key)) => Some(*key),
-            Some(Way::OnLink(ifindex)) => Some(HopKey::Neighbour((*ifindex, dst))),
-            Some(Way::Group(_) | Way::Pass(..)) | None => None,
-        };
-        explanation.next_hop = hop.and_then(|key| hop_entry(&state, key));
-        let (outcome, reason) =
-            explain::explain(&state, dst, prefix, hop, !explanation.clones.is_empty());
-        explanation.outcome = outcome.name().into();
-        explanation.reason = reason;
-        Ok(explanation)
     }
 
     fn act(&self, action: Action) -> Result<String> {
@@ -287,10 +230,9 @@ impl Source for View {
         match action {
             Action::Set(setting, value) => shared.orders.give(Order::Set(setting, value)),
             Action::Drain => shared.orders.give(Order::Drain),
-            Action::Flush { family: Some(Family::Ipv6), .. } => Ok("no clone is IPv6".to_owned()),
-            Action::Flush { prefix, dev, family: Some(Family::Ipv4) | None } => {
+            Action::Flush { prefix, dev, family } => {
                 let ifindex = dev.as_deref().map(|dev| self.ifindex(dev)).transpose()?;
-                let removed = flush(shared, &Choice { prefix, ifindex }, Reason::Flush)?;
+                let removed = flush(shared, &Choice { prefix, family, ifindex }, Reason::Flush)?;
                 let what = what.trim_start_matches("flush ").to_owned();
                 shared.journal.push(Event::Flush { what });
                 Ok(format!("{removed} clones removed"))
@@ -301,7 +243,8 @@ impl Source for View {
                     return Ok(format!("{dev} is exempt: nothing removed (--force includes it)"));
                 }
                 let ifindex = Some(self.ifindex(&dev)?);
-                let removed = flush(shared, &Choice { prefix: None, ifindex }, Reason::LinkDown)?;
+                let choice = Choice { ifindex, ..Choice::default() };
+                let removed = flush(shared, &choice, Reason::LinkDown)?;
                 let done = format!("{removed} clones through {dev} removed");
                 shared.journal.push(Event::Purge { dev });
                 Ok(done)
@@ -321,26 +264,102 @@ impl View {
         link.map(|link| link.ifindex).ok_or_else(|| anyhow!("no such interface: {name}"))
     }
 
-    fn clones_of(&self, dst: Ipv4Addr) -> Result<Vec<CloneEntry>> {
+    fn clones_of_family<F: NetFamily>(&self) -> Result<Vec<CloneEntry>> {
         let names = HopNames::new(&self.shared.read());
         let mut entries = Vec::new();
-        for table in &self.shared.clones {
-            let found = table
-                .get(dst.octets())
+        for table in F::clones(&self.shared.clones) {
+            table
+                .visit(BATCH, |destinations, clones| {
+                    let state = self.shared.read();
+                    let seen = destinations.iter().zip(clones);
+                    entries.extend(seen.filter_map(|(to, clone)| {
+                        clone_entry::<F>(&self.shared, &state, &names, table.cpu, *to, clone)
+                    }));
+                })
                 .with_context(|| format!("cannot read the clones of CPU {}", table.cpu))?;
-            if let Some(clone) = found {
-                entries.extend(clone_entry(
-                    &self.shared,
-                    &self.shared.read(),
-                    &names,
-                    table.cpu,
-                    dst.octets(),
-                    &clone,
-                ));
-            }
         }
         Ok(entries)
     }
+
+    fn routes_of_family<F: NetFamily>(&self) -> Vec<RouteEntry> {
+        let mut entries = Vec::new();
+        let mut from: Bound<F::Net> = Bound::Unbounded;
+        loop {
+            let state = self.shared.read();
+            let routes = &F::tables(&state.fib.tables).routes;
+            let mut last = None;
+            for net in routes.range((from, Bound::Unbounded)).take(BATCH) {
+                entries.extend(route_entry::<F>(&state, &net));
+                last = Some(net);
+            }
+            match last {
+                Some(net) => from = Bound::Excluded(net),
+                None => return entries,
+            }
+        }
+    }
+
+    fn get_of_family<F: NetFamily>(&self, dst: F::Address) -> Result<Explanation> {
+        let clones = self.clones_to::<F>(dst)?;
+        let state = self.shared.read();
+        let installed = &F::mirrored(&state.fib).installed;
+        let net = installed.longest_match(dst);
+        let way = net.and_then(|net| installed.get(&net)).map(|known| known.verdict.way);
+        let members = match &way {
+            Some(Way::Group(key)) => members::members(&state, key),
+            Some(Way::Via(_) | Way::OnLink(_) | Way::Pass(..)) | None => Vec::new(),
+        };
+        let hop = match way {
+            Some(Way::Via(key)) => Some(key),
+            Some(Way::OnLink(ifindex)) => Some(HopKey::Neighbour((ifindex, F::ip(dst)))),
+            Some(Way::Group(_) | Way::Pass(..)) | None => None,
+        };
+        let (outcome, reason) =
+            explain::explain::<F>(&state, F::ip(dst), net, hop, !clones.is_empty());
+        Ok(Explanation {
+            dst: F::ip(dst),
+            outcome: outcome.name().into(),
+            reason,
+            route: net.and_then(|net| route_entry::<F>(&state, &net)),
+            next_hop: hop.and_then(|key| hop_entry(&state, key)),
+            members,
+            clones,
+        })
+    }
+
+    fn clones_to<F: NetFamily>(&self, dst: F::Address) -> Result<Vec<CloneEntry>> {
+        let names = HopNames::new(&self.shared.read());
+        let mut entries = Vec::new();
+        for table in F::clones(&self.shared.clones) {
+            let found = table
+                .get(dst)
+                .with_context(|| format!("cannot read the clones of CPU {}", table.cpu))?;
+            let state = self.shared.read();
+            entries.extend(found.and_then(|clone| {
+                clone_entry::<F>(&self.shared, &state, &names, table.cpu, dst, &clone)
+            }));
+        }
+        Ok(entries)
+    }
+}
+
+/// What an interface is good for, for one family.
+struct InterfaceStatus {
+    ingress: bool,
+    egress: bool,
+    reasons: Vec<String>,
+}
+
+fn interface_status(state: &State, family: IpFamily, ifindex: Ifindex) -> InterfaceStatus {
+    let mut reasons = state.fib.ingress(family, ifindex);
+    let ingress = reasons.is_empty();
+    let egress = state.fib.egress(family, ifindex);
+    if let Err(against) = &egress
+        && !reasons.contains(&against.reason)
+    {
+        reasons.push(against.reason.clone());
+    }
+    InterfaceStatus { ingress, egress: egress.is_ok(), reasons }
 }
 
 /// Kernel memory of the maps this process holds, as the kernel accounts it.

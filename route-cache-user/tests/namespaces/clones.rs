@@ -185,10 +185,3 @@ fn f6_a_full_table_refuses_clones_and_no_packet() {
     assert!(tables.iter().all(|table| table["live"].as_u64() <= Some(4)), "{}", status["clones"]);
     assert!(clones(&router).len() <= 4 * tables.len());
 }
-
-#[test]
-fn s8_without_a_timeout_nothing_is_kept() {
-    let router = Router::with(Place::new("off"), &["--rtexpire", "0s", "--sweep-interval", "1s"]);
-    router.await_forwarding(router.flow());
-    wait_until("the clones to go", PATIENCE, || clones(&router).is_empty()).unwrap();
-}

@@ -19,6 +19,7 @@
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
 //! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
+//! - `memory`: pressure that is real. `clock_jumps`: clocks that jump or stand still.
 //! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
 //! - `orders`, `monitoring`: what the operator has it do, and watches.
 //! - `change_latency`: how soon a change takes effect, with few and with many clones.
@@ -33,6 +34,7 @@ mod traffic;
 mod asking;
 mod attaching;
 mod change_latency;
+mod clock_jumps;
 mod clones;
 mod configured;
 mod consistency;
@@ -40,6 +42,7 @@ mod ecmp;
 mod expiry;
 mod forwarding;
 mod life;
+mod memory;
 mod monitoring;
 mod neighbours;
 mod next_packet;

@@ -1,7 +1,9 @@
 //! What the operator has a running agent do: `set`, `flush`, `drain`, `purge`.
 
 use std::{
+    io::{BufRead as _, BufReader, Write as _},
     net::Ipv4Addr,
+    os::unix::net::UnixStream,
     time::{Duration, Instant},
 };
 
@@ -139,6 +141,51 @@ fn what_cannot_be_set_is_refused_and_changes_nothing() {
     account.stays(Exit::Server);
     assert_eq!(settings(&router), before);
     assert_eq!(timeout(&router), at);
+}
+
+/// Half a request that hangs, and a hundred clients at once, half of whom ask what cannot be: each is answered, and no
+/// packet is lost.
+#[test]
+fn half_a_request_and_a_hundred_clients_at_once_hold_up_nobody() {
+    let router = Router::forwarding("clients");
+    let socket = router.agent.control_socket();
+    let send = |request: &str| {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(2 * PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let answer = |stream: UnixStream| -> Value {
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    };
+    let before = settings(&router);
+    let account = router.during("clients", || {
+        let half = send("{\"command\":\"set\",\"name\":\"rtexpire\",");
+        let (router, send, answer) = (&router, &send, &answer);
+        std::thread::scope(|scope| {
+            for client in 0..100 {
+                scope.spawn(move || {
+                    if client % 2 == 0 {
+                        let told = answer(send("{\"command\":\"status\"}\n"));
+                        assert_eq!(told["ok"]["pid"], router.agent.pid(), "{told}");
+                    } else {
+                        let banana =
+                            r#"{"command":"set","name":"rtexpire","value":"banana"}"#.to_owned();
+                        let told = answer(send(&(banana + "\n")));
+                        let error = told["error"].as_str().unwrap_or_else(|| panic!("{told}"));
+                        assert!(error.contains("such as 90, 90s, 5m or 1h"), "{error}");
+                    }
+                });
+            }
+        });
+        let told = answer(half);
+        assert!(told["error"].to_string().contains("no complete request"), "{told}");
+    });
+    account.stays(Exit::Server);
+    assert_eq!(settings(&router), before);
+    assert!(!router.agent.log().contains("panicked"), "{}", router.story());
 }
 
 #[test]

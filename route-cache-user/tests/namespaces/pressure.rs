@@ -52,7 +52,8 @@ impl Drop for PressureFile {
     }
 }
 
-fn level(router: &Router) -> String {
+/// The level of memory pressure that the agent tells.
+pub fn level(router: &Router) -> String {
     router.agent.status().unwrap()["timeout"]["memory_pressure"].as_str().unwrap().to_owned()
 }
 

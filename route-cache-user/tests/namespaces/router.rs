@@ -14,6 +14,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Nobody's address, by 10.9.0.0/16 behind the server.
 pub const BEYOND: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 
+/// A file as `/proc/pressure/memory`, without any pressure.
+const CALM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/calm-memory-pressure");
+
 /// Outcome names that both mean that the packet left through XDP.
 const FORWARDED: [&str; 2] = ["forwarded_clone", "forwarded_route"];
 
@@ -100,13 +103,20 @@ impl Router {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
+        let set = |setup: Setup, (name, value): &(&str, &str)| setup.environment(name, value);
+        Self::set_up(place, arguments, |setup| environment.iter().fold(setup, set))
+    }
+
+    /// The same with anything else that can be set up.
+    pub fn set_up(place: Place, arguments: &[&str], more: impl FnOnce(Setup) -> Setup) -> Self {
         let setup = Agent::setup(Path::new(BINARY))
             .unwrap()
             .arguments(&["--netns", place.router.name(), "--interface", "left"])
             .arguments(&["--interface", "right"])
-            .arguments(arguments);
-        let set = |setup: Setup, (name, value): &(&str, &str)| setup.environment(name, value);
-        let agent = environment.iter().fold(setup, set).start().unwrap();
+            .arguments(arguments)
+            // Whoever else presses the memory of this machine, tests in other threads among them.
+            .environment("ROUTE_CACHE_MEMORY_PRESSURE_FILE", CALM);
+        let agent = more(setup).start().unwrap();
         Self { agent, place }
     }
 

@@ -156,7 +156,7 @@ fn row_35_the_egress_follows_the_vlan_device_and_the_interface_below() {
     show_tags(&place);
     let router = Router::with(place, &[]);
     router.await_tagged(None, TAGGED, "forwarded_");
-    router.ip("link set right.200 mtu 60");
+    router.ip("link set right.200 mtu 1400");
     router.await_tagged(None, TAGGED, "forwarded_");
     router.ip("link set right.200 type vlan egress-qos-map 0:3");
     router.await_tagged(None, TAGGED, "pass_egress");

@@ -18,9 +18,10 @@ use super::{
     model,
 };
 use crate::fib::{
+    family::PerFamily,
     install::Written,
     netlink::namespace::{in_namespace, index, run},
-    plan::Plan,
+    plan::{Plan, RoutePlan},
 };
 
 /// MAC address of the ingress interface `in`.
@@ -118,7 +119,7 @@ impl Bench {
     /// Writes a plan, as the agent does.
     pub(super) fn write(&mut self, plan: &Plan) {
         let written = self.plane.writer.install(plan, &mut self.config).expect("it is written");
-        assert_eq!(written, Written::All, "the table is full");
+        assert_eq!(written, PerFamily { v4: Written::All, v6: Written::All }, "a table is full");
     }
 
     /// Writes the config line.
@@ -137,6 +138,8 @@ impl Bench {
         NextHopVersion {
             id: NextHopId::new(index, 0).0,
             ifindex: self.egress,
+            port: self.egress as u16,
+            vlan: 0,
             mtu: 1500,
             addresses: NextHopVersion::addresses(GATEWAY_MAC, OUT_MAC),
             flags: NextHopVersion::USABLE,
@@ -165,7 +168,8 @@ impl Bench {
         let (net, slot) = (prefix.parse::<ipnet::Ipv4Net>().expect("a prefix"), self.slots);
         self.slots += 1;
         let words = Route { action, slot, generation: 0, mtu, prefix_len: net.prefix_len() }.pack();
-        self.write(&Plan { routes: vec![(net, words)], ..self.plan() });
+        let v4 = RoutePlan { routes: vec![(net, words)], ..RoutePlan::default() };
+        self.write(&Plan { v4, ..self.plan() });
         slot
     }
 

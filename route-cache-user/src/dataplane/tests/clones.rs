@@ -10,11 +10,11 @@ use super::{
     frame::Frame,
     mirror::on_mirror,
 };
-use crate::fib::plan::Plan;
+use crate::fib::plan::{Plan, RoutePlan};
 
 /// The clones of a destination, over all CPUs.
 fn clones_of(bench: &Bench, destination: [u8; 4]) -> Vec<ClonedRoute> {
-    let tables = bench.plane.clones.iter();
+    let tables = bench.plane.clones.v4.iter();
     tables.filter_map(|table| table.get(destination).expect("readable")).collect()
 }
 
@@ -107,8 +107,9 @@ fn a_full_table_refuses_the_clone_and_forwards_the_packet() {
             "10.2.0.0/16".parse().expect("a prefix"),
             Route { generation: 1, ..Route::unpack(clones_of(bench, [10, 2, 0, 1])[0].route) },
         );
+        let routes = vec![(prefix, words.pack())];
         bench.write(&Plan {
-            routes: vec![(prefix, words.pack())],
+            v4: RoutePlan { routes, ..RoutePlan::default() },
             generations: vec![(slot, 1)],
             ..bench.plan()
         });
@@ -117,7 +118,7 @@ fn a_full_table_refuses_the_clone_and_forwards_the_packet() {
         assert_eq!(tallies(bench), [4, 1, 3]);
         // Room again.
         let table =
-            bench.plane.clones.iter().find(|t| t.get([10, 2, 0, 2]).is_ok_and(|c| c.is_some()));
+            bench.plane.clones.v4.iter().find(|t| t.get([10, 2, 0, 2]).is_ok_and(|c| c.is_some()));
         assert_eq!(table.expect("it was made").delete(&[[10, 2, 0, 2]]).expect("it goes"), 1);
         bench.forwards(&Frame::to([10, 2, 0, 9]), Outcome::ForwardedRoute);
         bench.forwards(&Frame::to([10, 2, 0, 9]), Outcome::ForwardedClone);
@@ -157,6 +158,37 @@ fn the_agent_decides_whether_first_packets_make_clones() {
         for how in [Outcome::ForwardedRoute, Outcome::ForwardedRoute, Outcome::ForwardedClone] {
             bench.forwards(&Frame::to([10, 2, 0, 1]), how);
         }
+    });
+}
+
+#[test]
+fn s8_where_none_is_to_be_kept_packets_are_forwarded_and_make_no_clone() {
+    on_bench(SMALL, |bench| {
+        bench.add_default_route();
+        let all =
+            [Tally::CloneCreated, Tally::CloneReplaced, Tally::CloneRefused, Tally::CloneDeferred];
+        let tallies = |bench: &Bench| all.map(|which| tally(bench, which));
+        let before = tallies(bench);
+        // Whatever else is said of first and second packets.
+        for more in [0, Config::CLONE_ON_FIRST, Config::CLONE_ON_SECOND] {
+            bench.configure(|config| {
+                let others = Config::CLONE_ON_FIRST | Config::CLONE_ON_SECOND;
+                config.flags = config.flags & !others | Config::NO_CLONES | more;
+            });
+            for _ in 0..3 {
+                bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedRoute);
+            }
+        }
+        assert_eq!(clones_of(bench, [10, 2, 0, 1]), []);
+        assert_eq!(tallies(bench), before);
+        bench.configure(|config| {
+            config.flags = config.flags & !Config::NO_CLONES | Config::CLONE_ON_FIRST;
+        });
+        bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedRoute);
+        bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedClone);
+        // What there is goes on being used: it is the agent's to remove.
+        bench.configure(|config| config.flags |= Config::NO_CLONES);
+        bench.forwards(&Frame::to([10, 2, 0, 1]), Outcome::ForwardedClone);
     });
 }
 

@@ -14,7 +14,7 @@ use super::{
     mutate::{self, Random},
     world::{Gateway, Leads, World},
 };
-use crate::fib::plan::Plan;
+use crate::fib::plan::{Plan, RoutePlan};
 
 const FRAMES: usize = 1_000_000;
 
@@ -106,7 +106,7 @@ fn fill(bench: &mut Bench) -> World {
     let mut hop = |index: u32, gateway: Gateway, special: fn(&mut NextHopVersion, u32)| {
         let mac = [2, 0, 0, 0, 7, index as u8];
         let addresses = NextHopVersion::addresses(mac, OUT_MAC);
-        let mtu = gateway.mtu as u32;
+        let mtu = gateway.mtu as u16;
         let mut version = NextHopVersion { addresses, mtu, ..bench.gateway(index) };
         special(&mut version, ingress);
         bench.set_hop(index, version);
@@ -119,7 +119,7 @@ fn fill(bench: &mut Bench) -> World {
         (
             "10.2.7.0/24",
             hop(3, with(Outcome::PassNeighbour), |version, _| {
-                (version.flags, version.pass) = (0, Outcome::PassNeighbour as u16);
+                (version.flags, version.pass) = (0, Outcome::PassNeighbour as u8);
             }),
             0,
         ),
@@ -147,7 +147,8 @@ fn fill(bench: &mut Bench) -> World {
     }
     let (id, host) = ways[0].1;
     let key = NeighbourKey { ifindex: bench.egress, address: [10, 2, 5, 5] };
-    bench.write(&Plan { neighbours_added: vec![(key, id)], ..bench.plan() });
+    let v4 = RoutePlan { neighbours_added: vec![(key, id)], ..RoutePlan::default() };
+    bench.write(&Plan { v4, ..bench.plan() });
     let (prefix, hosts) = ("10.2.5.0/24", vec![(key.address, host)]);
     bench.add_route(prefix, Action::OnLink(bench.egress), 0);
     world.routes.push((prefix.parse().expect("a prefix"), Leads::OnLink(hosts)));

@@ -69,9 +69,9 @@ fn fill_up(bench: &mut super::bench::Bench, others: &BTreeSet<u64>) {
     let action = Action::Pass(Outcome::PassRoute);
     let route = Route { action, slot: 0, generation: 0, mtu: 0, prefix_len: 32 };
     let values = vec![route.pack(); keys.len()];
-    bench.plane.writer.write_routes(&keys, &values).expect("as many fit as were asked for");
+    bench.plane.writer.v4.write_routes(&keys, &values).expect("as many fit as were asked for");
     let routes = account(|map| map.kind == LPM_TRIE);
-    let one_more = bench.plane.writer.write_routes(&[Key::new(32, [0; 4])], &values[..1]);
+    let one_more = bench.plane.writer.v4.write_routes(&[Key::new(32, [0; 4])], &values[..1]);
     assert!(one_more.is_err(), "and not one more");
 
     println!("empty {empty}, clones of a CPU {clones}, routes {routes} bytes");

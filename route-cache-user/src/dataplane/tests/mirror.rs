@@ -1,9 +1,8 @@
 //! The bench with the agent's mirror in front: kernel tables made by hand, planned and installed as the agent does.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use ipnet::Ipv4Net;
-use route_cache_common::Outcome;
+use route_cache_common::{Outcome, V4};
 
 use super::{
     super::Sizes,
@@ -12,8 +11,9 @@ use super::{
     model,
 };
 use crate::fib::{
+    family::IpFamily,
     message::{
-        Address, Event, Hop, KernelRoute, Link, Neighbour, Netconf, RouteTarget, Rule,
+        Address, Event, Hop, KernelRoute, Link, Neighbour, Netconf, RouteInfo, RouteTarget, Rule,
         XDP_FEATURE_NDO_XMIT,
     },
     mirror::{Fib, Limits},
@@ -51,17 +51,17 @@ pub(super) fn on_mirror(test: impl FnOnce(&mut Mirror<'_>) + Send) {
 /// The same with other sizes.
 pub(super) fn on_mirror_of(sizes: Sizes, test: impl FnOnce(&mut Mirror<'_>) + Send) {
     on_bench(sizes, |bench| {
-        let fib = Fib::new(Limits { routes: sizes.routes, hops: sizes.hops, bypass: false });
+        let fib = Fib::new(Limits { routes: sizes.routes, hops: sizes.hops, groups: 16, bypass: false });
         let mut mirror = Mirror { bench, fib, macs: BTreeMap::new() };
         let mut tables = Tables::default();
         for event in mirror.start() {
             let _resync = tables.apply(event);
         }
         let ingress = mirror.bench.ingress;
-        mirror.fib.set_attached(ingress, true);
+        mirror.fib.set_attached(ingress, ingress);
         mirror.fib.replace(tables);
-        assert_eq!(mirror.fib.reasons(), <[String; 0]>::default());
-        assert_eq!(mirror.fib.ingress(ingress), <[String; 0]>::default());
+        assert_eq!(mirror.fib.reasons::<V4>(), <[String; 0]>::default());
+        assert_eq!(mirror.fib.ingress(IpFamily::V4, ingress), <[String; 0]>::default());
         mirror.install();
         for (last, mac) in [(2, GATEWAY_MAC), (3, [2, 0, 0, 0, 2, 3])] {
             mirror.neighbour([10, 0, 2, last], mac);
@@ -75,26 +75,44 @@ impl Mirror<'_> {
         let (ingress, egress) = (self.bench.ingress, self.bench.egress);
         let mut events = vec![self.link(ingress, true), self.link(egress, true)];
         for ifindex in [ingress as i32, egress as i32, Netconf::ALL] {
-            let netconf = Netconf { ifindex, forwarding: Some(true), rp_filter: Some(0) };
+            let netconf = Netconf {
+                family: IpFamily::V4,
+                ifindex,
+                forwarding: Some(true),
+                ignores_linkdown: None,
+                rp_filter: Some(0),
+            };
             events.push(Event::Netconf(netconf));
         }
         for (ifindex, net) in [(ingress, 1), (egress, 2)] {
             let features = XDP_FEATURE_NDO_XMIT;
             events.push(Event::XdpFeatures { ifindex, features });
-            let local = Ipv4Addr::new(10, 0, net, 1);
+            let local = IpAddr::from([10, 0, net, 1]);
             events.push(Event::Address(Address { ifindex, local, prefix_len: 24 }));
             let on_link = |prefix: &str, kind| {
                 let hop = hop(ifindex, None);
                 let target = RouteTarget::Hop(hop);
                 let table = if kind == UNICAST { 254 } else { 255 };
-                added(KernelRoute { target, table, protocol: 2, ..route(prefix, kind) })
+                added(with(route(prefix, kind), |info| {
+                    *info = RouteInfo { target, table, protocol: 2, ..info.clone() };
+                }))
             };
             events.push(on_link(&format!("10.0.{net}.1/32"), LOCAL));
             events.push(on_link(&format!("10.0.{net}.255/32"), BROADCAST));
             events.push(on_link(&format!("10.0.{net}.0/24"), UNICAST));
         }
         for (priority, table) in [(0, 255), (32_766, 254), (32_767, 253)] {
-            events.push(Event::Rule(Rule { priority, table, action: 1, selective: false }));
+            events.push(Event::Rule(Rule {
+                family: IpFamily::V4,
+                priority,
+                table,
+                action: 1,
+                iif: None,
+                oif: None,
+                l3mdev: false,
+                inverted: false,
+                selective: false,
+            }));
         }
         events
     }
@@ -113,6 +131,7 @@ impl Mirror<'_> {
             kind: None,
             bus: Some("pci".into()),
             master: None,
+            vlan: None,
             xdp_program: None,
         })
     }
@@ -151,16 +170,18 @@ impl Mirror<'_> {
 
     fn via(&self, prefix: &str, gateway: Option<[u8; 4]>) -> KernelRoute {
         let target = RouteTarget::Hop(hop(self.bench.egress, gateway));
-        KernelRoute { target, ..route(prefix, UNICAST) }
+        with(route(prefix, UNICAST), |info| info.target = target)
     }
 
     /// `ip address add … dev in`.
     pub(super) fn local_address(&mut self, local: [u8; 4]) {
-        let (ifindex, local) = (self.bench.ingress, Ipv4Addr::from(local));
+        let (ifindex, local) = (self.bench.ingress, IpAddr::from(local));
         self.hear(Event::Address(Address { ifindex, local, prefix_len: 32 }));
         let target = RouteTarget::Hop(hop(ifindex, None));
         let route = route(&format!("{local}/32"), LOCAL);
-        self.hear(added(KernelRoute { target, table: 255, protocol: 2, ..route }));
+        self.hear(added(with(route, |info| {
+            *info = RouteInfo { target, table: 255, protocol: 2, ..info.clone() };
+        })));
     }
 
     /// A neighbour on `out` answers.
@@ -225,17 +246,25 @@ fn added(route: KernelRoute) -> Event {
 
 fn route(prefix: &str, kind: u8) -> KernelRoute {
     KernelRoute {
-        prefix: prefix.parse::<Ipv4Net>().expect("a prefix"),
-        table: 254,
-        kind,
-        tos: 0,
-        protocol: 4,
-        metric: 0,
-        mtu: 0,
-        target: RouteTarget::None,
+        prefix: prefix.parse().expect("a prefix"),
+        info: RouteInfo {
+            table: 254,
+            kind,
+            tos: 0,
+            protocol: 4,
+            metric: 0,
+            mtu: 0,
+            limited: None,
+            target: RouteTarget::None,
+        },
     }
 }
 
+fn with(mut route: KernelRoute, change: impl FnOnce(&mut RouteInfo)) -> KernelRoute {
+    change(&mut route.info);
+    route
+}
+
 fn hop(ifindex: u32, gateway: Option<[u8; 4]>) -> Hop {
-    Hop { ifindex, gateway: gateway.map(Ipv4Addr::from), via_ipv6: false, encap: false, flags: 0 }
+    Hop { ifindex, gateway: gateway.map(IpAddr::from), encap: false, weight: 1, flags: 0 }
 }

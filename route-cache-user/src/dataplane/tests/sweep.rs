@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use route_cache_common::{ClonedRoute, Outcome};
+use route_cache_common::{ClonedRoute, Outcome, V4};
 
 use super::{
     super::Sizes,
@@ -34,14 +34,14 @@ fn address(number: u32) -> [u8; 4] {
 }
 
 /// The table in which the calling thread's packets leave their clones.
-fn own<'a>(mirror: &'a Mirror<'_>, destination: [u8; 4]) -> &'a CloneTable {
-    let mut tables = mirror.bench.plane.clones.iter();
-    let holds = |table: &&CloneTable| table.get(destination).is_ok_and(|clone| clone.is_some());
+fn own<'a>(mirror: &'a Mirror<'_>, destination: [u8; 4]) -> &'a CloneTable<V4> {
+    let mut tables = mirror.bench.plane.clones.v4.iter();
+    let holds = |table: &&CloneTable<V4>| table.get(destination).is_ok_and(|clone| clone.is_some());
     tables.find(holds).expect("the packet made a clone")
 }
 
 /// The whole table holds clones like this one.
-fn fill(table: &CloneTable, clone: ClonedRoute) {
+fn fill(table: &CloneTable<V4>, clone: ClonedRoute) {
     let numbers: Vec<_> = (0..CLONES).collect();
     for batch in numbers.chunks(BATCH) {
         let destinations: Vec<_> = batch.iter().map(|&number| address(number)).collect();
@@ -50,7 +50,7 @@ fn fill(table: &CloneTable, clone: ClonedRoute) {
 }
 
 /// One walk with the decisions of the sweeper: its result, how long it took, and in how many batches the clones came.
-fn walk(mirror: &Mirror<'_>, table: &CloneTable, life: &mut Life) -> (Walk, Duration, u64) {
+fn walk(mirror: &Mirror<'_>, table: &CloneTable<V4>, life: &mut Life) -> (Walk, Duration, u64) {
     let clock = &mirror.bench.plane.clock;
     let ticket = life.begin_walk(0, clock.now()).expect("a walk is due");
     let began = Instant::now();

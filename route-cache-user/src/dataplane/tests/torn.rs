@@ -28,7 +28,7 @@ use crate::fib::{install::Written, netlink::namespace::index, plan::Plan};
 const TRAFFIC: Duration = Duration::from_secs(2);
 
 /// Destination and source address, and MTU.
-const WAYS: [([u8; 6], [u8; 6], u32); 3] = [
+const WAYS: [([u8; 6], [u8; 6], u16); 3] = [
     ([2, 0x11, 0x11, 0x11, 0x11, 0x11], [6, 0x11, 0x11, 0x11, 0x11, 0x11], 100),
     ([2, 0xee, 0xee, 0xee, 0xee, 0xee], [6, 0xee, 0xee, 0xee, 0xee, 0xee], 1500),
     ([2, 0x77, 0x77, 0x77, 0x77, 0x77], [6, 0x77, 0x77, 0x77, 0x77, 0x77], 101),
@@ -88,7 +88,7 @@ fn row_33_a_next_hop_that_is_read_millions_of_times_is_never_mixed() {
         };
         let passing = |reason: Outcome, ifindex| {
             let addresses = [0; 6];
-            NextHopVersion { ifindex, mtu: 60, flags: 0, pass: reason as u16, addresses, ..first }
+            NextHopVersion { ifindex, mtu: 60, flags: 0, pass: reason as u8, addresses, ..first }
         };
         let versions = [
             first,
@@ -146,7 +146,7 @@ fn change_under_traffic<T: Send>(
         element.versions[(element.current % 2) as usize] = versions[(element.current % 3) as usize];
         let (flags, local_filter) = (Config::ACCELERATE4, config.local_filter);
         let plan = Plan { hops: vec![(0, element)], flags, local_filter, ..Plan::default() };
-        assert_eq!(writer.install(&plan, config).expect("it is written"), Written::All);
+        assert_eq!(writer.install(&plan, config).expect("it is written").v4, Written::All);
     };
     change();
     let cpus = 0..possible_cpus().expect("Linux tells") as usize;

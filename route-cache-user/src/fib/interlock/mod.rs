@@ -21,33 +21,27 @@ use std::collections::HashMap;
 use anyhow::Context;
 
 use self::tcx::tcx_programs;
-use super::message::Ifindex;
+use super::{
+    family::{IpFamily, PerFamily},
+    message::Ifindex,
+};
 
 pub(crate) use multipath::Picking;
 use reason::Reason;
 
 /// What polling found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Against IPv4 as a whole.
-    pub(crate) everywhere: Vec<String>,
+    /// Against a family as a whole.
+    pub(crate) everywhere: PerFamily<Vec<String>>,
     /// Against single interfaces.
-    pub(crate) by_interface: HashMap<Ifindex, Vec<String>>,
+    pub(crate) by_interface: HashMap<Ifindex, PerFamily<Vec<String>>>,
     /// Against forwarding what single interfaces receive.
-    pub(crate) by_ingress: HashMap<Ifindex, Vec<String>>,
+    pub(crate) by_ingress: HashMap<Ifindex, String>,
     /// How one of several next hops is picked.
-    pub(crate) picking: Picking,
-}
-
-impl Default for Found {
-    fn default() -> Self {
-        Self {
-            everywhere: Vec::new(),
-            by_interface: HashMap::new(),
-            by_ingress: HashMap::new(),
-            picking: Picking::Addresses,
-        }
-    }
+    pub(crate) picking: PerFamily<Picking>,
+    /// The IPv6 MTU of interfaces, which may be smaller than that of the device.
+    pub(crate) mtu6: HashMap<Ifindex, u32>,
 }
 
 /// An interface to look at.
@@ -66,32 +60,39 @@ pub(crate) struct Subject {
 /// Asks for everything that XDP would bypass, in the calling thread's network namespace. `bypass` is the operator's
 /// consent to bypass netfilter, tc and XFRM; settings that change where packets go are found all the same.
 pub(crate) fn poll(subjects: &[Subject], bypass: bool) -> anyhow::Result<Found> {
-    let mut found = Found { picking: multipath::picking()?, ..Found::default() };
-    let reasons = if bypass { sysctl::reasons()? } else { ipv4_reasons()? };
+    let mut found = Found {
+        picking: multipath::picking()?,
+        by_ingress: offload::reasons(subjects)?.into_iter().collect(),
+        ..Found::default()
+    };
+    let reasons = if bypass { sysctl::reasons()? } else { all_reasons()? };
     let (single, everywhere): (Vec<_>, Vec<_>) =
         reasons.into_iter().partition(|reason| reason.interface.is_some());
-    found.everywhere = everywhere.into_iter().map(|reason| reason.sentence).collect();
+    for family in IpFamily::ALL {
+        let of_family = everywhere.iter().filter(|reason| reason.is_of(family));
+        found.everywhere[family] = of_family.map(|reason| reason.sentence.clone()).collect();
+    }
     for Subject { ifindex, name, .. } in subjects {
-        let mut against: Vec<_> = single
-            .iter()
-            .filter(|reason| reason.concerns(name))
-            .map(|reason| reason.sentence.clone())
-            .collect();
-        if !bypass && !tcx_programs(name)?.is_empty() {
-            against.push(format!("{name} has tc programs (tcx), which XDP would bypass"));
+        let mut against = PerFamily::<Vec<String>>::default();
+        let is_tcx = !bypass && !tcx_programs(name)?.is_empty();
+        for family in IpFamily::ALL {
+            let concerned = single.iter().filter(|r| r.is_of(family) && r.concerns(name));
+            against[family].extend(concerned.map(|reason| reason.sentence.clone()));
+            let tcx = || format!("{name} has tc programs (tcx), which XDP would bypass");
+            against[family].extend(is_tcx.then(tcx));
         }
-        if !against.is_empty() {
+        let (against6, mtu6) = sysctl::ipv6_of(name)?;
+        against.v6.extend(against6);
+        found.mtu6.extend(mtu6.map(|mtu| (*ifindex, mtu)));
+        if against != PerFamily::default() {
             found.by_interface.insert(*ifindex, against);
         }
-    }
-    for (ifindex, sentence) in offload::reasons(subjects)? {
-        found.by_ingress.entry(ifindex).or_default().push(sentence);
     }
     Ok(found)
 }
 
-/// Everything that stands against forwarding IPv4 past the kernel, in the calling thread's network namespace.
-fn ipv4_reasons() -> anyhow::Result<Vec<Reason>> {
+/// Everything that stands against forwarding past the kernel, in the calling thread's network namespace.
+fn all_reasons() -> anyhow::Result<Vec<Reason>> {
     let mut reasons = nftables::reasons().context("asking nf_tables for its chains")?;
     reasons.extend(iptables::reasons()?);
     reasons.extend(xfrm::reasons().context("asking for IPsec policies")?);

@@ -5,10 +5,13 @@ use std::io::ErrorKind;
 
 use anyhow::Context;
 
+use crate::fib::family::PerFamily;
+
 /// How next-hop groups of a family are used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Picking {
     /// By addresses.
+    #[default]
     Addresses,
     /// By addresses, protocol and ports.
     Ports,
@@ -16,18 +19,23 @@ pub(crate) enum Picking {
     Kernel(&'static str),
 }
 
-/// What is in force for IPv4 in the calling thread's namespace.
-pub(super) fn picking() -> anyhow::Result<Picking> {
+/// What is in force in the calling thread's namespace.
+pub(super) fn picking() -> anyhow::Result<PerFamily<Picking>> {
+    let mut v4 = of_policy(read("/proc/sys/net/ipv4/fib_multipath_hash_policy")?);
     if !matches!(read("/proc/sys/net/ipv4/fib_multipath_use_neigh")?.as_deref(), None | Some("0")) {
-        return Ok(Picking::Kernel("fib_multipath_use_neigh is on"));
+        v4 = Picking::Kernel("fib_multipath_use_neigh is on");
     }
-    let policy = read("/proc/sys/net/ipv4/fib_multipath_hash_policy")?;
-    Ok(match policy.as_deref() {
+    let v6 = of_policy(read("/proc/sys/net/ipv6/fib_multipath_hash_policy")?);
+    Ok(PerFamily { v4, v6 })
+}
+
+fn of_policy(policy: Option<String>) -> Picking {
+    match policy.as_deref() {
         // A kernel that has no choice has no multipath routes, either.
         None | Some("0") => Picking::Addresses,
         Some("1") => Picking::Ports,
         Some(_) => Picking::Kernel("fib_multipath_hash_policy is neither 0 nor 1"),
-    })
+    }
 }
 
 fn read(path: &str) -> anyhow::Result<Option<String>> {

@@ -5,6 +5,7 @@ use nix::errno::Errno;
 
 use super::reason::Reason;
 use super::subsystem::Subsystem;
+use crate::fib::family::IpFamily;
 use crate::fib::netlink::{Attribute, DumpError, Exchange, Malformed, Message, Request};
 
 static NF_TABLES: Subsystem = Subsystem::of_module("nf_tables");
@@ -128,41 +129,36 @@ impl Chain {
     }
 
     fn reasons(&self) -> Vec<Reason> {
-        let families = [(libc::NFPROTO_IPV4, "ip"), (libc::NFPROTO_INET, "inet")];
-        let family = families.iter().find(|(family, _)| *family == self.family);
-        match (family, self.family, self.hook) {
-            (Some((_, family)), _, Some(libc::NF_INET_PRE_ROUTING)) => {
-                self.everywhere(family, "prerouting")
+        let (name, family) = match self.family {
+            libc::NFPROTO_IPV4 => ("ip", Some(IpFamily::V4)),
+            libc::NFPROTO_IPV6 => ("ip6", Some(IpFamily::V6)),
+            libc::NFPROTO_INET => ("inet", None),
+            libc::NFPROTO_NETDEV => ("netdev", None),
+            _ => return Vec::new(),
+        };
+        let everywhere = |hook| {
+            let reason = Reason::everywhere("netfilter", self.sentence(name, hook));
+            vec![Reason { family, ..reason }]
+        };
+        match (self.family, self.hook) {
+            (libc::NFPROTO_NETDEV, Some(libc::NF_NETDEV_INGRESS)) => {
+                self.on_devices(name, "ingress")
             }
-            (Some((_, family)), _, Some(libc::NF_INET_FORWARD)) => {
-                self.everywhere(family, "forward")
-            }
-            (Some((_, family)), _, Some(libc::NF_INET_POST_ROUTING)) => {
-                self.everywhere(family, "postrouting")
-            }
-            (Some((_, family)), _, Some(libc::NF_INET_INGRESS)) => {
-                self.on_devices(family, "ingress")
-            }
-            (None, libc::NFPROTO_NETDEV, Some(libc::NF_NETDEV_INGRESS)) => {
-                self.on_devices("netdev", "ingress")
-            }
-            (None, libc::NFPROTO_NETDEV, Some(NF_NETDEV_EGRESS)) => {
-                self.on_devices("netdev", "egress")
-            }
+            (libc::NFPROTO_NETDEV, Some(NF_NETDEV_EGRESS)) => self.on_devices(name, "egress"),
+            (libc::NFPROTO_NETDEV, _) => Vec::new(),
+            (_, Some(libc::NF_INET_PRE_ROUTING)) => everywhere("prerouting"),
+            (_, Some(libc::NF_INET_FORWARD)) => everywhere("forward"),
+            (_, Some(libc::NF_INET_POST_ROUTING)) => everywhere("postrouting"),
+            (libc::NFPROTO_INET, Some(libc::NF_INET_INGRESS)) => self.on_devices(name, "ingress"),
             _ => Vec::new(),
         }
-    }
-
-    fn everywhere(&self, family: &str, hook: &str) -> Vec<Reason> {
-        vec![Reason::everywhere("netfilter", self.sentence(family, hook))]
     }
 
     fn on_devices(&self, family: &str, hook: &str) -> Vec<Reason> {
         let sentence = self.sentence(family, hook);
         let on_device = |device: &String| Reason {
-            code: "netfilter",
             interface: Some(device.clone()),
-            sentence: format!("{sentence} of `{device}`"),
+            ..Reason::everywhere("netfilter", format!("{sentence} of `{device}`"))
         };
         self.devices.iter().map(on_device).collect()
     }

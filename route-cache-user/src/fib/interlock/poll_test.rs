@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use super::{Reason, ipv4_reasons, tcx_programs};
+use super::{Subject, Reason, all_reasons, tcx_programs};
+use crate::fib::family::IpFamily;
 use crate::fib::netlink::namespace::{in_namespace, run, with_veth};
 
 fn poll() -> Vec<Reason> {
-    ipv4_reasons().expect("the kernel answers")
+    all_reasons().expect("the kernel answers")
 }
 
 fn sentences() -> Vec<String> {
@@ -30,6 +31,7 @@ fn a_chain_matters_while_it_has_rules() {
             [Reason {
                 code: "netfilter",
                 interface: None,
+                family: None,
                 sentence: "nftables: chain `forward` of table `inet filter` has rules on the \
                            forward hook"
                     .to_owned(),
@@ -55,7 +57,7 @@ fn a_chain_matters_while_its_policy_is_drop() {
 }
 
 #[test]
-fn chains_on_the_way_of_forwarded_ipv4_matter_and_others_do_not() {
+fn chains_on_the_way_of_forwarded_packets_matter_to_their_family_and_others_do_not() {
     in_namespace(|| {
         for family in ["ip", "inet", "ip6"] {
             run(&format!("nft add table {family} t"));
@@ -67,12 +69,16 @@ fn chains_on_the_way_of_forwarded_ipv4_matter_and_others_do_not() {
             }
         }
         run("nft add chain ip t side && nft add rule ip t side counter");
-        let sentences = sentences();
-        assert_eq!(sentences.len(), 6, "{sentences:#?}");
-        for family in ["ip", "inet"] {
+        let reasons = poll();
+        assert_eq!(reasons.len(), 9, "{reasons:#?}");
+        for (family, concerned) in
+            [("ip", Some(IpFamily::V4)), ("ip6", Some(IpFamily::V6)), ("inet", None)]
+        {
             for hook in ["prerouting", "forward", "postrouting"] {
                 let part = format!("`{hook}` of table `{family} t` has rules on the {hook} hook");
-                assert!(sentences.iter().any(|sentence| sentence.contains(&part)), "{part}");
+                let is_it = |reason: &&Reason| reason.sentence.contains(&part);
+                let reason = reasons.iter().find(is_it).expect("it is found");
+                assert_eq!(reason.family, concerned, "{part}");
             }
         }
     });
@@ -128,6 +134,39 @@ fn tables_of_iptables_legacy_matter() {
         let sentences = sentences();
         assert_eq!(sentences.len(), 1, "{sentences:?}");
         assert!(sentences[0].starts_with("iptables-legacy: table `filter` is in use"));
+    });
+}
+
+#[test]
+fn tables_of_ip6tables_legacy_matter_to_ipv6_alone() {
+    in_namespace(|| {
+        run("ip6tables-legacy -t filter -A FORWARD -j ACCEPT");
+        let reasons = poll();
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        assert!(reasons[0].sentence.starts_with("ip6tables-legacy: table `filter` is in use"));
+        assert_eq!(reasons[0].family, Some(IpFamily::V6));
+    });
+}
+
+#[test]
+fn proxied_neighbours_and_the_mtu_of_ipv6_are_found() {
+    with_veth(|| {
+        let interfaces = [(2, "left"), (3, "right")].map(|(ifindex, name)| Subject {
+            ifindex,
+            name: name.to_owned(),
+            may_hide_tags: false,
+            is_virtual: true,
+        });
+        run("sysctl -qw net.ipv6.conf.left.mtu=1400 net.ipv6.conf.right.disable_ipv6=1");
+        let found = super::poll(&interfaces, true).expect("the kernel answers");
+        assert_eq!((found.mtu6[&2], found.mtu6[&3]), (1400, 1500));
+        let against = &found.by_interface[&3];
+        assert_eq!(against.v6, ["IPv6 is disabled on right (disable_ipv6)"]);
+        assert_eq!((against.v4.len(), found.by_interface.len()), (0, 1));
+        assert!(found.everywhere.v6.is_empty());
+        run("sysctl -qw net.ipv6.conf.all.proxy_ndp=1");
+        let found = super::poll(&interfaces, true).expect("the kernel answers");
+        assert_eq!((found.everywhere.v4.len(), found.everywhere.v6.len()), (0, 1));
     });
 }
 

@@ -1,5 +1,7 @@
 //! A reason to leave packets to the kernel.
 
+use crate::fib::family::IpFamily;
+
 /// What would be bypassed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Reason {
@@ -7,6 +9,8 @@ pub(crate) struct Reason {
     pub(crate) code: &'static str,
     /// The one interface it concerns; all of them if there is none. `eth*` is every name that begins so.
     pub(crate) interface: Option<String>,
+    /// The one family it concerns; both if there is none.
+    pub(crate) family: Option<IpFamily>,
     /// For people; names the object, and what to do where that is not plain.
     pub(crate) sentence: String,
 }
@@ -14,7 +18,17 @@ pub(crate) struct Reason {
 impl Reason {
     /// A reason that concerns all interfaces.
     pub(super) fn everywhere(code: &'static str, sentence: impl Into<String>) -> Self {
-        Self { code, interface: None, sentence: sentence.into() }
+        Self { code, interface: None, family: None, sentence: sentence.into() }
+    }
+
+    /// The same, for one family alone.
+    pub(super) fn of(self, family: IpFamily) -> Self {
+        Self { family: Some(family), ..self }
+    }
+
+    /// Whether it concerns a family.
+    pub(crate) fn is_of(&self, family: IpFamily) -> bool {
+        self.family.is_none_or(|own| own == family)
     }
 
     /// Whether it concerns the interface of this name.

@@ -1,13 +1,13 @@
 //! Makes the kernel probe a neighbour. `neigh_add` and `__neigh_update` in net/core/neighbour.c.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 
 use super::exchange::{DumpError, Exchange};
 use super::request::Request;
 use super::wire::{Malformed, Message};
-use crate::fib::message::Ifindex;
+use crate::fib::{family::IpFamily, message::Ifindex};
 
 /// include/uapi/linux/neighbour.h.
 const NDA_FLAGS_EXT: u16 = 15;
@@ -19,10 +19,14 @@ const NDA_FLAGS_EXT: u16 = 15;
 pub(super) fn confirm(
     route: &mut Exchange,
     ifindex: Ifindex,
-    address: Ipv4Addr,
+    address: IpAddr,
 ) -> Result<bool, DumpError> {
-    let question = Request::get(libc::RTM_GETNEIGH, &header(ifindex, 0))
-        .attribute(libc::NDA_DST, &address.octets());
+    let family = IpFamily::of(address);
+    let with_address = |request: Request| match address {
+        IpAddr::V4(address) => request.attribute(libc::NDA_DST, &address.octets()),
+        IpAddr::V6(address) => request.attribute(libc::NDA_DST, &address.octets()),
+    };
+    let question = with_address(Request::get(libc::RTM_GETNEIGH, &header(family, ifindex, 0)));
     let mut learned = false;
     let known = route.ask(question, |answer| {
         learned = is_learned(answer)?;
@@ -32,14 +36,13 @@ pub(super) fn confirm(
         return Ok(false);
     }
     // Neither NLM_F_CREATE nor NLM_F_REPLACE: what is gone stays gone, what is known stays as it is.
-    let order = Request::change(libc::RTM_NEWNEIGH, &header(ifindex, libc::NTF_USE))
-        .attribute(libc::NDA_DST, &address.octets());
-    exists(route.ask(order, |_| Ok(())))
+    let order = Request::change(libc::RTM_NEWNEIGH, &header(family, ifindex, libc::NTF_USE));
+    exists(route.ask(with_address(order), |_| Ok(())))
 }
 
-fn header(ifindex: Ifindex, flags: u8) -> [u8; 12] {
+fn header(family: IpFamily, ifindex: Ifindex, flags: u8) -> [u8; 12] {
     let [i0, i1, i2, i3] = ifindex.to_ne_bytes();
-    [libc::AF_INET as u8, 0, 0, 0, i0, i1, i2, i3, 0, 0, flags, 0]
+    [family.number(), 0, 0, 0, i0, i1, i2, i3, 0, 0, flags, 0]
 }
 
 fn exists(answer: Result<(), DumpError>) -> Result<bool, DumpError> {

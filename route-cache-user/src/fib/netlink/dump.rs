@@ -6,7 +6,10 @@ use super::exchange::{DumpError, Exchange};
 use super::netdev::Family;
 use super::request::Request;
 use super::wire::{Malformed, Message};
-use crate::fib::message::{Event, Ifindex};
+use crate::fib::{
+    family::IpFamily,
+    message::{Event, Ifindex},
+};
 
 /// IFLA_EXT_MASK, include/uapi/linux/if_link.h.
 const IFLA_EXT_MASK: u16 = 29;
@@ -16,18 +19,18 @@ const IFLA_EXT_MASK: u16 = 29;
 pub(crate) enum Table {
     /// Interfaces.
     Links,
-    /// IPv4 addresses.
-    Addresses,
-    /// IPv4 routes of all routing tables.
-    Routes,
+    /// Addresses.
+    Addresses(IpFamily),
+    /// Routes of all routing tables.
+    Routes(IpFamily),
     /// Next-hop objects (Linux 5.3).
     NextHopObjects,
-    /// IPv4 neighbours.
-    Neighbours,
-    /// IPv4 settings of `all`, `default` and every interface.
-    Netconf,
-    /// IPv4 policy rules.
-    Rules,
+    /// Neighbours.
+    Neighbours(IpFamily),
+    /// Settings of `all`, `default` and every interface.
+    Netconf(IpFamily),
+    /// Policy rules.
+    Rules(IpFamily),
     /// Queueing disciplines.
     Qdiscs,
     /// What XDP the devices can do (Linux 6.3).
@@ -36,16 +39,21 @@ pub(crate) enum Table {
 
 impl Table {
     /// All of them, in the order in which they make sense of each other.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Links,
         Self::XdpFeatures,
-        Self::Addresses,
-        Self::Netconf,
+        Self::Addresses(IpFamily::V4),
+        Self::Addresses(IpFamily::V6),
+        Self::Netconf(IpFamily::V4),
+        Self::Netconf(IpFamily::V6),
         Self::Qdiscs,
-        Self::Rules,
+        Self::Rules(IpFamily::V4),
+        Self::Rules(IpFamily::V6),
         Self::NextHopObjects,
-        Self::Neighbours,
-        Self::Routes,
+        Self::Neighbours(IpFamily::V4),
+        Self::Neighbours(IpFamily::V6),
+        Self::Routes(IpFamily::V4),
+        Self::Routes(IpFamily::V6),
     ];
 }
 
@@ -105,7 +113,7 @@ impl Dumper {
     pub(crate) fn confirm_neighbour(
         &mut self,
         ifindex: Ifindex,
-        address: std::net::Ipv4Addr,
+        address: std::net::IpAddr,
     ) -> Result<bool, DumpError> {
         confirm::confirm(&mut self.route, ifindex, address)
     }
@@ -115,10 +123,9 @@ impl Dumper {
 ///
 /// The headers are zero but for the family: strict checking (Linux 4.20) refuses anything else.
 fn request(what: Table) -> Option<Request> {
-    const INET: u8 = libc::AF_INET as u8;
-    let of_family = |kind: u16, size: usize| {
+    let of_family = |family: IpFamily, kind: u16, size: usize| {
         let mut header = vec![0; size];
-        header.splice(..1, [INET]);
+        header.splice(..1, [family.number()]);
         Some(Request::dump(kind, &header))
     };
     match what {
@@ -127,12 +134,12 @@ fn request(what: Table) -> Option<Request> {
             let mask = libc::RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
             Some(Request::dump(libc::RTM_GETLINK, &[0; 16]).attribute(IFLA_EXT_MASK, &mask))
         }
-        Table::Addresses => of_family(libc::RTM_GETADDR, 8),
-        Table::Routes => of_family(libc::RTM_GETROUTE, 12),
+        Table::Addresses(family) => of_family(family, libc::RTM_GETADDR, 8),
+        Table::Routes(family) => of_family(family, libc::RTM_GETROUTE, 12),
         Table::NextHopObjects => Some(Request::dump(RTM_GETNEXTHOP, &[0; 8])),
-        Table::Neighbours => of_family(libc::RTM_GETNEIGH, 12),
-        Table::Netconf => of_family(libc::RTM_GETNETCONF, 1),
-        Table::Rules => of_family(libc::RTM_GETRULE, 12),
+        Table::Neighbours(family) => of_family(family, libc::RTM_GETNEIGH, 12),
+        Table::Netconf(family) => of_family(family, libc::RTM_GETNETCONF, 1),
+        Table::Rules(family) => of_family(family, libc::RTM_GETRULE, 12),
         Table::Qdiscs => Some(Request::dump(libc::RTM_GETQDISC, &[0; 20])),
         Table::XdpFeatures => None,
     }

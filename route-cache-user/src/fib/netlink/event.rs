@@ -34,7 +34,8 @@ pub(super) fn parse(message: &Message<'_>) -> Result<Option<Event>, Malformed> {
         libc::RTM_NEWNETCONF => Ok(netconf::parse(message)?.map(Event::Netconf)),
         libc::RTM_DELNETCONF => Ok(netconf::parse(message)?.and_then(|gone| {
             // `all` and `default` have no index of their own and never go.
-            u32::try_from(gone.ifindex).ok().map(Event::NetconfGone)
+            let ifindex = u32::try_from(gone.ifindex).ok()?;
+            Some(Event::NetconfGone(gone.family, ifindex))
         })),
         libc::RTM_NEWRULE => Ok(rule::parse(message)?.map(Event::Rule)),
         libc::RTM_DELRULE => Ok(rule::parse(message)?.map(Event::RuleGone)),

@@ -14,12 +14,16 @@ use super::wire::{Malformed, Message, messages};
 use crate::fib::message::Event;
 
 /// The groups of rtnetlink, include/uapi/linux/rtnetlink.h.
-const GROUPS: [u32; 8] = [
+const GROUPS: [u32; 12] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_IPV4_IFADDR,
     libc::RTNLGRP_IPV4_ROUTE,
     libc::RTNLGRP_IPV4_RULE,
     libc::RTNLGRP_IPV4_NETCONF,
+    libc::RTNLGRP_IPV6_IFADDR,
+    libc::RTNLGRP_IPV6_ROUTE,
+    libc::RTNLGRP_IPV6_RULE,
+    libc::RTNLGRP_IPV6_NETCONF,
     libc::RTNLGRP_NEIGH,
     libc::RTNLGRP_NEXTHOP,
     libc::RTNLGRP_TC,

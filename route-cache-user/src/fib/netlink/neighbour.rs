@@ -1,23 +1,24 @@
 //! RTM_NEWNEIGH and RTM_DELNEIGH. `neigh_fill_info` in net/core/neighbour.c.
 
 use super::wire::{Malformed, Message};
-use crate::fib::message::Neighbour;
+use crate::fib::{family::IpFamily, message::Neighbour};
 
-/// An IPv4 neighbour; nothing for other families (bridge FDB entries among them) and for proxy entries.
+/// An IPv4 or IPv6 neighbour; nothing for other families (bridge FDB entries among them) and for proxy entries.
 #[inline]
 pub(super) fn parse(message: &Message<'_>) -> Result<Option<Neighbour>, Malformed> {
     // struct ndmsg
     let (&[family, _, _, _, i0, i1, i2, i3, s0, s1, flags, _], attributes) =
         message.split::<12>()?;
-    if i32::from(family) != libc::AF_INET || flags & libc::NTF_PROXY != 0 {
-        return Ok(None);
-    }
+    let family = match IpFamily::of_number(family) {
+        Some(family) if flags & libc::NTF_PROXY == 0 => family,
+        _ => return Ok(None),
+    };
     let mut address = None;
     let mut lladdr = None;
     for attribute in attributes {
         let attribute = attribute?;
         match attribute.kind {
-            libc::NDA_DST => address = Some(attribute.ipv4()?),
+            libc::NDA_DST => address = Some(attribute.ip(family)?),
             libc::NDA_LLADDR => lladdr = attribute.mac(),
             _ => {}
         }

@@ -1,7 +1,8 @@
-//! RTM_NEWNETCONF and RTM_DELNETCONF. `inet_netconf_fill_devconf` in net/ipv4/devinet.c.
+//! RTM_NEWNETCONF and RTM_DELNETCONF. `inet_netconf_fill_devconf` in net/ipv4/devinet.c,
+//! `inet6_netconf_fill_devconf` in net/ipv6/addrconf.c.
 
 use super::wire::{Malformed, Message};
-use crate::fib::message::Netconf;
+use crate::fib::{family::IpFamily, message::Netconf};
 
 // include/uapi/linux/netconf.h
 const NETCONFA_IFINDEX: u16 = 1;
@@ -9,13 +10,13 @@ const NETCONFA_FORWARDING: u16 = 2;
 const NETCONFA_RP_FILTER: u16 = 3;
 const NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN: u16 = 6;
 
-/// IPv4 settings; nothing for other families.
+/// Settings of IPv4 or IPv6; nothing for other families.
 pub(super) fn parse(message: &Message<'_>) -> Result<Option<Netconf>, Malformed> {
     // struct netconfmsg
     let (&[family], attributes) = message.split::<1>()?;
-    if i32::from(family) != libc::AF_INET {
+    let Some(family) = IpFamily::of_number(family) else {
         return Ok(None);
-    }
+    };
     let mut ifindex = None;
     let (mut forwarding, mut rp_filter, mut ignores_linkdown) = (None, None, None);
     for attribute in attributes {
@@ -31,5 +32,5 @@ pub(super) fn parse(message: &Message<'_>) -> Result<Option<Netconf>, Malformed>
         }
     }
     let ifindex = ifindex.ok_or(Malformed::Missing("NETCONFA_IFINDEX"))?;
-    Ok(Some(Netconf { ifindex, forwarding, rp_filter, ignores_linkdown }))
+    Ok(Some(Netconf { family, ifindex, forwarding, rp_filter, ignores_linkdown }))
 }

@@ -2,7 +2,10 @@
 
 use super::hop;
 use super::wire::{Attribute, Malformed, Message};
-use crate::fib::message::{GroupMember, Hop, NextHopKind, NextHopObject};
+use crate::fib::{
+    family::IpFamily,
+    message::{GroupMember, Hop, NextHopKind, NextHopObject},
+};
 
 // include/uapi/linux/nexthop.h
 const NHA_ID: u16 = 1;
@@ -42,10 +45,10 @@ pub(super) fn parse(message: &Message<'_>) -> Result<NextHopObject, Malformed> {
                 hop.ifindex = attribute.u32()?;
                 device = true;
             }
-            NHA_GATEWAY if i32::from(family) == libc::AF_INET => {
-                hop.gateway = Some(attribute.ipv4()?);
-            }
-            NHA_GATEWAY => hop.via_ipv6 = true,
+            NHA_GATEWAY => match IpFamily::of_number(family) {
+                Some(family) => hop.gateway = Some(attribute.ip(family)?),
+                None => hop.encap = true,
+            },
             NHA_ENCAP_TYPE | NHA_ENCAP => hop.encap = true,
             _ => {}
         }

@@ -2,7 +2,7 @@
 //! net/ipv4/fib_rules.c.
 
 use super::wire::{Malformed, Message};
-use crate::fib::message::Rule;
+use crate::fib::{family::IpFamily, message::Rule};
 
 // include/uapi/linux/fib_rules.h
 const FRA_IIFNAME: u16 = 3;
@@ -23,16 +23,17 @@ const NO_SUPPRESSOR: u32 = u32::MAX;
 /// FIB_RULE_UNRESOLVED do.
 const HARMLESS_FLAGS: u32 = 0x0000_0001 | 0x0001_0000 | 0x0000_0008 | 0x0000_0010;
 
-/// An IPv4 policy rule; nothing for other families.
+/// A policy rule of IPv4 or IPv6; nothing for other families.
 pub(super) fn parse(message: &Message<'_>) -> Result<Option<Rule>, Malformed> {
     // struct fib_rule_hdr
     let (header, attributes) = message.split::<12>()?;
     let &[family, to_len, from_len, tos, table, _, _, action, f0, f1, f2, f3] = header;
-    if i32::from(family) != libc::AF_INET {
+    let Some(family) = IpFamily::of_number(family) else {
         return Ok(None);
-    }
+    };
     let flags = u32::from_ne_bytes([f0, f1, f2, f3]);
     let mut rule = Rule {
+        family,
         priority: 0,
         table: u32::from(table),
         action,

@@ -1,8 +1,8 @@
 //! Netlink as bytes: messages in a datagram, attributes in a message. RFC 3549, include/uapi/linux/netlink.h.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use crate::fib::message::Mac;
+use crate::fib::{family::IpFamily, message::Mac};
 
 /// Size of `struct nlmsghdr`.
 pub(super) const MESSAGE_HEADER: usize = 16;
@@ -190,10 +190,13 @@ impl<'a> Attribute<'a> {
         self.bytes().map(u32::from_be_bytes)
     }
 
-    /// An IPv4 address.
+    /// An address of a family.
     #[inline]
-    pub(crate) fn ipv4(&self) -> Result<Ipv4Addr, Malformed> {
-        self.bytes::<4>().map(Ipv4Addr::from)
+    pub(crate) fn ip(&self, family: IpFamily) -> Result<IpAddr, Malformed> {
+        match family {
+            IpFamily::V4 => self.bytes::<4>().map(IpAddr::from),
+            IpFamily::V6 => self.bytes::<16>().map(IpAddr::from),
+        }
     }
 
     /// A MAC address, if the hardware address is one.

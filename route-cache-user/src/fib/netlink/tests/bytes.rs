@@ -47,7 +47,7 @@ fn every_kind_of_route_target_is_told_apart() {
     let mut seen = [0; 4];
     for event in events(routes) {
         let Event::Route { route, .. } = event else { panic!("not a route: {event:?}") };
-        match route.target {
+        match route.info.target {
             RouteTarget::None => seen[0] += 1,
             RouteTarget::Hop(_) => seen[1] += 1,
             RouteTarget::Object(_) => seen[2] += 1,

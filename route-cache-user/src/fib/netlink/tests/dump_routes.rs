@@ -3,20 +3,22 @@
 use super::super::Table;
 use super::super::namespace::{index, run, with_veth};
 use super::{dump, hop};
-use crate::fib::message::{Event, Hop, KernelRoute, NextHopKind, NextHopObject, RouteTarget};
+use crate::fib::family::IpFamily;
+use crate::fib::message::{Event, GroupMember, Hop, NextHopKind, NextHopObject, RouteInfo, RouteTarget};
 
 const GATEWAY: [u8; 4] = [10, 0, 0, 2];
 
-fn route(prefix: &str) -> KernelRoute {
-    routes().into_iter().find(|route| route.prefix.to_string() == prefix).expect("it is dumped")
+fn route(prefix: &str) -> RouteInfo {
+    let found = routes().into_iter().find(|(of, _)| of == prefix);
+    found.expect("it is dumped").1
 }
 
-fn routes() -> Vec<KernelRoute> {
+fn routes() -> Vec<(String, RouteInfo)> {
     let route = |event| match event {
-        Event::Route { route, .. } => Some(route),
+        Event::Route { route, .. } => Some((route.prefix.to_string(), route.info)),
         _ => None,
     };
-    dump(Table::Routes).into_iter().filter_map(route).collect()
+    dump(Table::Routes(IpFamily::V4)).into_iter().filter_map(route).collect()
 }
 
 #[test]
@@ -24,11 +26,11 @@ fn routes_of_every_table_are_dumped() {
     with_veth(|| {
         run("ip route add 192.0.2.0/24 via 10.0.0.2 table 1000 metric 7 proto 42");
         let routes = routes();
-        let table = |table| routes.iter().filter(|route| route.table == table).count();
+        let table = |table| routes.iter().filter(|(_, route)| route.table == table).count();
         assert_eq!(table(1000), 1);
         assert_eq!(table(254), 1, "the connected route is in main");
         assert!(table(255) >= 3, "local and broadcast routes are in local");
-        let kind = routes.iter().find(|route| route.table == 255).map(|route| route.kind);
+        let kind = routes.iter().find(|(_, route)| route.table == 255).map(|(_, route)| route.kind);
         assert!(kind == Some(libc::RTN_LOCAL) || kind == Some(libc::RTN_BROADCAST));
         let other = route("192.0.2.0/24");
         assert_eq!((other.metric, other.protocol, other.kind), (7, 42, libc::RTN_UNICAST));
@@ -57,9 +59,10 @@ fn a_route_tells_its_mtu_tos_and_that_it_leads_nowhere() {
 fn next_hops_of_a_multipath_route_are_told_each() {
     with_veth(|| {
         run("ip route add 192.0.2.0/24 nexthop via 10.0.0.2 nexthop via 10.0.0.3 weight 3");
+        let three = Hop { weight: 3, ..hop(Some([10, 0, 0, 3])) };
         assert_eq!(
             route("192.0.2.0/24").target,
-            RouteTarget::Multipath(vec![hop(Some(GATEWAY)), hop(Some([10, 0, 0, 3]))])
+            RouteTarget::Multipath(vec![hop(Some(GATEWAY)), three])
         );
     });
 }
@@ -69,7 +72,8 @@ fn a_route_over_an_ipv6_next_hop_says_so() {
     with_veth(|| {
         run("ip route add 192.0.2.0/24 via inet6 fe80::1 dev left
              ip route add 198.51.100.0/24 nexthop via inet6 fe80::1 dev left nexthop via 10.0.0.2");
-        let six = Hop { via_ipv6: true, ..hop(None) };
+        let gateway = "fe80::1".parse().ok();
+        let six = Hop { gateway, ..hop(None) };
         assert_eq!(route("192.0.2.0/24").target, RouteTarget::Hop(six));
         let both = RouteTarget::Multipath(vec![six, hop(Some(GATEWAY))]);
         assert_eq!(route("198.51.100.0/24").target, both);
@@ -111,14 +115,15 @@ fn next_hop_objects_are_dumped_and_routes_name_them() {
             })
             .collect();
         let hop_of = |gateway| NextHopKind::Hop(hop(gateway));
-        let six = Hop { via_ipv6: true, ..hop(None) };
+        let gateway = "fe80::1".parse().ok();
+        let six = Hop { gateway, ..hop(None) };
         let encap = Hop { encap: true, ..hop(Some(GATEWAY)) };
         assert_eq!(
             objects,
             [
                 hop_of(Some(GATEWAY)),
                 NextHopKind::Blackhole,
-                NextHopKind::Group,
+                NextHopKind::Group(vec![GroupMember { id: 1, weight: 1 }]),
                 NextHopKind::Other,
                 hop_of(None),
                 NextHopKind::Hop(six),

@@ -1,13 +1,14 @@
 //! Dumps of everything but routes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::namespace::{in_namespace, index, kernel_before, run, with_veth};
 use super::super::{DumpError, Dumper, Table};
 use super::dump;
+use crate::fib::family::IpFamily;
 use crate::fib::message::{Address, Event, Link, Neighbour, Netconf, Qdisc, Rule};
 
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 
 #[test]
 fn a_link_is_dumped_with_its_name_kind_address_and_master() {
@@ -36,13 +37,14 @@ fn a_link_is_dumped_with_its_name_kind_address_and_master() {
 fn addresses_are_dumped_with_the_local_side_of_a_point_to_point_link() {
     with_veth(|| {
         run("ip address add 192.0.2.1 peer 192.0.2.2/32 dev right");
-        let events = dump(Table::Addresses);
-        let address = |name, local, prefix_len| {
+        let events = dump(Table::Addresses(IpFamily::V4));
+        let address = |name, local: [u8; 4], prefix_len| {
+            let local = local.into();
             Event::Address(Address { ifindex: index(name), local, prefix_len })
         };
-        assert!(events.contains(&address("left", Ipv4Addr::new(10, 0, 0, 1), 24)));
-        assert!(events.contains(&address("right", Ipv4Addr::new(192, 0, 2, 1), 32)));
-        assert!(events.contains(&address("lo", Ipv4Addr::LOCALHOST, 8)));
+        assert!(events.contains(&address("left", [10, 0, 0, 1], 24)));
+        assert!(events.contains(&address("right", [192, 0, 2, 1], 32)));
+        assert!(events.contains(&address("lo", [127, 0, 0, 1], 8)));
         assert_eq!(events.len(), 3, "{events:?}");
     });
 }
@@ -60,7 +62,7 @@ fn neighbours_are_dumped_without_proxy_entries_and_other_families() {
             state: libc::NUD_PERMANENT,
             lladdr: Some([2, 0, 0, 0, 0, 2]),
         });
-        assert_eq!(dump(Table::Neighbours), [neighbour]);
+        assert_eq!(dump(Table::Neighbours(IpFamily::V4)), [neighbour]);
     });
 }
 
@@ -69,7 +71,7 @@ fn settings_of_every_interface_and_of_all_and_default_are_dumped() {
     with_veth(|| {
         run("sysctl -qw net.ipv4.conf.left.forwarding=1 net.ipv4.conf.left.rp_filter=2 \
              net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=0");
-        let settings: Vec<Netconf> = dump(Table::Netconf)
+        let settings: Vec<Netconf> = dump(Table::Netconf(IpFamily::V4))
             .into_iter()
             .map(|event| match event {
                 Event::Netconf(netconf) => netconf,
@@ -89,7 +91,7 @@ fn settings_of_every_interface_and_of_all_and_default_are_dumped() {
 fn the_default_rules_select_nothing_and_every_selector_is_seen() {
     with_veth(|| {
         let rules = || -> Vec<Rule> {
-            dump(Table::Rules)
+            dump(Table::Rules(IpFamily::V4))
                 .into_iter()
                 .map(|event| match event {
                     Event::Rule(rule) => rule,
@@ -97,7 +99,13 @@ fn the_default_rules_select_nothing_and_every_selector_is_seen() {
                 })
                 .collect()
         };
-        let lookup = |priority, table| Rule { priority, table, action: 1, selective: false };
+        let lookup = |priority, table| Rule {
+            family: IpFamily::V4,
+            priority,
+            table,
+            action: 1,
+            iif: None, oif: None, l3mdev: false, inverted: false, selective: false,
+        };
         let defaults = [lookup(0, 255), lookup(32766, 254), lookup(32767, 253)];
         assert_eq!(rules(), defaults);
 
@@ -176,7 +184,7 @@ fn a_stale_neighbour_is_probed_on_request_and_others_are_left_alone() {
         let left = index("left");
         let mut dumper = Dumper::open().expect("netlink sockets open");
         let mut confirm = |last| {
-            let address = Ipv4Addr::new(10, 0, 0, last);
+            let address = IpAddr::from([10, 0, 0, last]);
             dumper.confirm_neighbour(left, address).expect("the kernel answers")
         };
         assert!(confirm(2));
@@ -184,8 +192,8 @@ fn a_stale_neighbour_is_probed_on_request_and_others_are_left_alone() {
         assert!(!confirm(4), "learned by another");
         assert!(!confirm(5), "unknown");
         let state = |last| {
-            dump(Table::Neighbours).into_iter().find_map(|event| match event {
-                Event::Neighbour(known) if known.address == Ipv4Addr::new(10, 0, 0, last) => {
+            dump(Table::Neighbours(IpFamily::V4)).into_iter().find_map(|event| match event {
+                Event::Neighbour(known) if known.address == IpAddr::from([10, 0, 0, last]) => {
                     Some(known.state)
                 }
                 _ => None,
@@ -219,14 +227,16 @@ fn a_table_that_changes_while_it_is_read_is_called_interrupted() {
              $1 / 256, $1 % 256 }' | ip -batch -");
         let mut dumper = Dumper::open().expect("netlink sockets open");
         let mut changed = false;
-        let outcome = dumper.dump(Table::Addresses, |_| {
+        let outcome = dumper.dump(Table::Addresses(IpFamily::V4), |_| {
             if !std::mem::replace(&mut changed, true) {
                 run("ip address add 20.1.0.1/32 dev right");
             }
         });
         assert!(matches!(outcome, Err(DumpError::Interrupted)), "{outcome:?}");
         let mut count = 0;
-        dumper.dump(Table::Addresses, |_| count += 1).expect("the next dump is whole again");
+        dumper
+            .dump(Table::Addresses(IpFamily::V4), |_| count += 1)
+            .expect("the next dump is whole again");
         assert_eq!(count, 3003, "with lo, left and right");
     });
 }

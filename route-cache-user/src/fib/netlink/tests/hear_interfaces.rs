@@ -1,9 +1,10 @@
 //! Notifications about interfaces and what belongs to them, and about rules.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::super::namespace::{index, kernel_before, run};
 use super::ear::hear;
+use crate::fib::family::IpFamily;
 use crate::fib::message::{Address, Event, Neighbour, Netconf, Rule, XDP_FEATURE_NDO_XMIT};
 
 #[test]
@@ -43,8 +44,11 @@ fn a_port_that_leaves_a_bridge_is_not_a_link_that_is_gone() {
 #[test]
 fn addresses_that_come_and_go_are_heard() {
     hear(|ear| {
-        let address =
-            Address { ifindex: index("right"), local: Ipv4Addr::new(192, 0, 2, 1), prefix_len: 24 };
+        let address = Address {
+            ifindex: index("right"),
+            local: IpAddr::from([192, 0, 2, 1]),
+            prefix_len: 24,
+        };
         run("ip address add 192.0.2.1/24 dev right");
         ear.until(|event| *event == Event::Address(address));
         run("ip address del 192.0.2.1/24 dev right");
@@ -55,7 +59,7 @@ fn addresses_that_come_and_go_are_heard() {
 #[test]
 fn neighbours_that_change_and_go_are_heard() {
     hear(|ear| {
-        let (ifindex, address) = (index("left"), Ipv4Addr::new(10, 0, 0, 2));
+        let (ifindex, address) = (index("left"), IpAddr::from([10, 0, 0, 2]));
         let lladdr = Some([2, 0, 0, 0, 0, 2]);
         let neighbour = |state| Event::Neighbour(Neighbour { ifindex, address, state, lladdr });
         run("ip neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev left nud reachable");
@@ -70,7 +74,8 @@ fn neighbours_that_change_and_go_are_heard() {
 #[test]
 fn rules_that_come_and_go_are_heard() {
     hear(|ear| {
-        let rule = Rule { priority: 5, table: 1000, action: 1, selective: true };
+        let rule =
+            Rule { family: IpFamily::V4, priority: 5, table: 1000, action: 1, iif: None, oif: None, l3mdev: false, inverted: false, selective: true };
         run("ip rule add from 192.0.2.0/24 priority 5 lookup 1000");
         ear.until(|event| *event == Event::Rule(rule.clone()));
         run("ip rule del priority 5");
@@ -83,7 +88,7 @@ fn forwarding_and_reverse_path_filters_that_change_are_heard() {
     hear(|ear| {
         let left = index("left").cast_signed();
         let forwarding = |event: &Event, wanted| match event {
-            Event::Netconf(netconf) => {
+            Event::Netconf(netconf) if netconf.family == IpFamily::V4 => {
                 netconf.ifindex == left && netconf.forwarding == Some(wanted)
             }
             _ => false,
@@ -102,7 +107,7 @@ fn forwarding_and_reverse_path_filters_that_change_are_heard() {
         let events = ear.until(|event| filter(event, Netconf::ALL, 1));
         assert!(events.iter().any(|event| filter(event, left, 2)), "{events:?}");
         run("ip link del left");
-        ear.until(|event| *event == Event::NetconfGone(left.cast_unsigned()));
+        ear.until(|event| *event == Event::NetconfGone(IpFamily::V4, left.cast_unsigned()));
     });
 }
 

@@ -3,18 +3,21 @@
 use super::super::namespace::run;
 use super::ear::hear;
 use super::hop;
-use crate::fib::message::{Event, KernelRoute, NextHopKind, NextHopObject, RouteTarget};
+use crate::fib::message::{Event, KernelRoute, NextHopKind, NextHopObject, RouteInfo, RouteTarget};
 
 fn route(target: RouteTarget) -> KernelRoute {
     KernelRoute {
         prefix: "192.0.2.0/24".parse().expect("a prefix"),
-        table: 254,
-        kind: libc::RTN_UNICAST,
-        tos: 0,
-        protocol: 3,
-        metric: 0,
-        mtu: 0,
-        target,
+        info: RouteInfo {
+            table: 254,
+            kind: libc::RTN_UNICAST,
+            tos: 0,
+            protocol: 3,
+            metric: 0,
+            mtu: 0,
+            limited: None,
+            target,
+        },
     }
 }
 
@@ -50,15 +53,17 @@ fn multipath_blackhole_and_mtu_are_heard() {
         let event = ear.route_after("ip route del 192.0.2.0/24");
         assert_eq!(event, Event::RouteGone(route(both)));
 
-        let blackhole = KernelRoute { kind: libc::RTN_BLACKHOLE, ..route(RouteTarget::None) };
+        let mut blackhole = route(RouteTarget::None);
+        blackhole.info.kind = libc::RTN_BLACKHOLE;
         let event = ear.route_after("ip route add blackhole 192.0.2.0/24");
         assert_eq!(event, put(blackhole.clone()));
         let event = ear.route_after("ip route del 192.0.2.0/24");
         assert_eq!(event, Event::RouteGone(blackhole));
 
-        let small = RouteTarget::Hop(hop(Some([10, 0, 0, 2])));
+        let mut small = route(RouteTarget::Hop(hop(Some([10, 0, 0, 2]))));
+        small.info.mtu = 1280;
         let event = ear.route_after("ip route add 192.0.2.0/24 via 10.0.0.2 mtu 1280");
-        assert_eq!(event, put(KernelRoute { mtu: 1280, ..route(small) }));
+        assert_eq!(event, put(small));
     });
 }
 

@@ -13,7 +13,7 @@ mod hear_interfaces;
 mod hear_routes;
 mod subscription;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::namespace::index;
 use super::{Dumper, Table};
@@ -29,11 +29,5 @@ fn dump(table: Table) -> Vec<Event> {
 
 /// A plain next hop on the device `left`.
 fn hop(gateway: Option<[u8; 4]>) -> Hop {
-    Hop {
-        ifindex: index("left"),
-        gateway: gateway.map(Ipv4Addr::from),
-        via_ipv6: false,
-        encap: false,
-        flags: 0,
-    }
+    Hop { ifindex: index("left"), gateway: gateway.map(IpAddr::from), encap: false, weight: 1, flags: 0 }
 }

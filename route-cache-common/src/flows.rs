@@ -1,0 +1,84 @@
+//! The flow tier: a memo, per CPU, that a flow was fully checked and where it goes.
+
+/// What tells a flow. IPv4: destination, and where the source is checked source and interface; IPv6: destination.
+pub type FlowKey = [u32; 4];
+
+/// One flow. Written by the XDP program of the CPU that owns it, and by nobody else.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Whose it is.
+    pub key: FlowKey,
+    /// Next-hop id, 0 and epoch 0 in a place that was never used.
+    pub id: u32,
+    /// Lower half of [`crate::Config::flow_epoch`] as it was before the clone was looked up.
+    pub epoch: u32,
+    /// When the clone was last told of the flow's packets, in [`Flow::STAMP_JIFFIES`]; wraps.
+    pub stamp: u16,
+    /// 15: used since it was last spared; 14..0: packets since the stamp.
+    pub used_packets: u16,
+    /// Bytes of those packets, counted from the Ethernet header.
+    pub bytes: u32,
+}
+
+impl Flow {
+    /// Bit of [`Flow::used_packets`].
+    pub const USED: u16 = 1 << 15;
+    /// The flow's packets go to its clone when this many are counted, at the latest.
+    pub const PACKETS_MAX: u16 = Self::USED - 1;
+    /// Jiffies in one unit of the stamp.
+    pub const STAMP_JIFFIES: u64 = 16;
+
+    /// The stamp of this moment.
+    #[must_use]
+    #[inline(always)]
+    pub const fn stamp_at(now: u64) -> u16 {
+        (now / Self::STAMP_JIFFIES) as u16
+    }
+
+    /// Packets its clone has not been told of.
+    #[must_use]
+    #[inline(always)]
+    pub const fn packets(&self) -> u16 {
+        self.used_packets & Self::PACKETS_MAX
+    }
+}
+
+/// A set of flows, one cache line: the places of the flows with one hash.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowSet {
+    /// The places.
+    pub ways: [Flow; Self::WAYS],
+}
+
+impl FlowSet {
+    /// Flows in a set.
+    pub const WAYS: usize = 2;
+}
+
+const _: () = {
+    assert!(size_of::<Flow>() == 32);
+    assert!(size_of::<FlowSet>() == 64);
+    assert!(core::mem::offset_of!(Flow, stamp) == 24);
+};
+
+/// Which set of `sets` (a power of two) a flow belongs to.
+///
+/// Multilinear hashing by secret odd multipliers: without them nobody can make flows that share a set.
+#[must_use]
+#[inline(always)]
+pub const fn flow_set(key: FlowKey, seed: [u64; 4], sets: u32) -> u32 {
+    let [a, b, c, d] = key;
+    let hash = (a as u64)
+        .wrapping_mul(seed[0])
+        .wrapping_add((b as u64).wrapping_mul(seed[1]))
+        .wrapping_add((c as u64).wrapping_mul(seed[2]))
+        .wrapping_add((d as u64).wrapping_mul(seed[3]));
+    (hash >> 32) as u32 & sets.wrapping_sub(1)
+}
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C) integers, 2 * 32 = 64 bytes without padding.
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for FlowSet {}

@@ -1,0 +1,243 @@
+//! The kernel's routes of one family, by prefix.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Debug,
+    ops::RangeBounds,
+};
+
+use route_cache_common::Family;
+
+use super::{
+    family::{IpFamily, NetFamily},
+    message::{Hop, Ifindex, RouteInfo, RouteTarget},
+    pool::{Handle, Pool},
+    tables::Cause,
+    verdict::{TABLE_DEFAULT, TABLE_LOCAL},
+};
+
+/// Routes of all tables by prefix; those of one prefix in the order in which the kernel would try them.
+#[derive(Debug)]
+pub(crate) struct Routes<F: NetFamily> {
+    by_prefix: BTreeMap<F::Net, Handle>,
+    lists: Pool<Vec<RouteInfo>>,
+    /// Prefixes of table local that are wider than one address.
+    pub(crate) local_nets: BTreeSet<F::Net>,
+    /// Prefixes with routes in table default.
+    pub(crate) default_nets: BTreeSet<F::Net>,
+    /// Prefixes with a route by a next-hop object.
+    pub(crate) by_object: HashMap<u32, BTreeSet<F::Net>>,
+    /// Tables that had a route since the last dump, and whether one that is neither unicast nor an error.
+    pub(crate) used_tables: HashMap<u32, bool>,
+}
+
+impl<F: NetFamily> Default for Routes<F> {
+    fn default() -> Self {
+        Self {
+            by_prefix: BTreeMap::new(),
+            lists: Pool::default(),
+            local_nets: BTreeSet::new(),
+            default_nets: BTreeSet::new(),
+            by_object: HashMap::new(),
+            used_tables: HashMap::new(),
+        }
+    }
+}
+
+impl RouteInfo {
+    /// Place among the routes of one prefix, smallest first: `fib_find_alias` sorts by table, DSCP and metric. IPv6 looks
+    /// local up before main as well, and has no DSCP.
+    fn order(&self) -> (std::cmp::Reverse<u32>, std::cmp::Reverse<u8>, u32) {
+        (std::cmp::Reverse(self.table), std::cmp::Reverse(self.tos), self.metric)
+    }
+
+    /// The same route, whatever the state of its next hops.
+    fn same(&self, other: &Self) -> bool {
+        self.order() == other.order()
+            && self.kind == other.kind
+            && self.limited == other.limited
+            && self.target.same(&other.target)
+    }
+}
+
+fn same_hop(a: &Hop, b: &Hop) -> bool {
+    (a.ifindex, a.gateway) == (b.ifindex, b.gateway)
+}
+
+impl RouteTarget {
+    /// The interface of the first next hop.
+    pub(crate) fn first_interface(&self) -> Option<Ifindex> {
+        self.hops().first().map(|hop| hop.ifindex).filter(|ifindex| *ifindex != 0)
+    }
+
+    /// Next hops given in the route itself.
+    pub(crate) fn hops(&self) -> &[Hop] {
+        match self {
+            Self::Hop(hop) => std::slice::from_ref(hop),
+            Self::Multipath(hops) => hops,
+            Self::None | Self::Object(_) => &[],
+        }
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Hop(a), Self::Hop(b)) => same_hop(a, b),
+            (Self::Multipath(a), Self::Multipath(b)) => {
+                a.len() == b.len()
+                    && a.iter().zip(b).all(|(a, b)| a.weight == b.weight && same_hop(a, b))
+            }
+            (Self::None | Self::Object(_) | Self::Hop(_) | Self::Multipath(_), _) => self == other,
+        }
+    }
+
+    /// Whether all its next hops are among those of another.
+    fn is_part_of(&self, other: &Self) -> bool {
+        let among = |hop: &Hop| other.hops().iter().any(|known| same_hop(known, hop));
+        !self.hops().is_empty() && self.hops().iter().all(among)
+    }
+}
+
+impl<F: NetFamily> Routes<F> {
+    /// The routes of a prefix, best first.
+    pub(crate) fn get(&self, net: &F::Net) -> &[RouteInfo] {
+        self.by_prefix.get(net).map_or(&[], |handle| self.list(*handle))
+    }
+
+    fn list(&self, handle: Handle) -> &[RouteInfo] {
+        self.lists.get(handle).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a prefix has routes.
+    pub(crate) fn contains(&self, net: &F::Net) -> bool {
+        self.by_prefix.contains_key(net)
+    }
+
+    /// All prefixes.
+    pub(crate) fn nets(&self) -> impl Iterator<Item = F::Net> {
+        self.by_prefix.keys().copied()
+    }
+
+    /// Prefixes in order: by address, the shorter first.
+    pub(crate) fn range(&self, range: impl RangeBounds<F::Net>) -> impl Iterator<Item = F::Net> {
+        self.by_prefix.range(range).map(|(net, _)| *net)
+    }
+
+    /// All prefixes with their routes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (F::Net, &[RouteInfo])> {
+        self.by_prefix.iter().map(|(net, handle)| (*net, self.list(*handle)))
+    }
+
+    /// Puts a route where the kernel has it among those of its prefix (`fib_table_insert`, `fib6_add_rt2node`).
+    pub(crate) fn insert(
+        &mut self,
+        net: F::Net,
+        route: RouteInfo,
+        replace: bool,
+        append: bool,
+    ) -> Option<Cause> {
+        self.note_nets(&net, &route);
+        let mut all = self.get(&net).to_vec();
+        let mut doubt = None;
+        if F::FAMILY == IpFamily::V6 {
+            // Next hops that join a route are told along with those it has.
+            all.retain(|known| {
+                known.order() != route.order() || !known.target.is_part_of(&route.target)
+            });
+        }
+        let first = all.partition_point(|known| known.order() < route.order());
+        let after = all.partition_point(|known| known.order() <= route.order());
+        if replace && first < after {
+            // What else IPv6 has of this metric may have gone with it, or not.
+            if F::FAMILY == IpFamily::V6 && after - first > 1 {
+                doubt = Some(Cause::Doubt);
+            }
+            all[first] = route;
+        } else if let Some(known) = all[first..after].iter_mut().find(|known| known.same(&route)) {
+            *known = route;
+        } else {
+            all.insert(if append { after } else { first }, route);
+        }
+        self.set(net, all);
+        doubt
+    }
+
+    /// Takes a route out. Whether the prefix is known, and whether what is left may be wrong.
+    pub(crate) fn remove(&mut self, net: F::Net, route: &RouteInfo) -> (bool, Option<Cause>) {
+        if !self.contains(&net) {
+            return (false, None);
+        }
+        let mut all = self.get(&net).to_vec();
+        let doubt = if let Some(position) = all.iter().position(|known| known.same(route)) {
+            all.remove(position);
+            None
+        } else if F::FAMILY == IpFamily::V6 && leaves(&mut all, route) {
+            None
+        } else {
+            // The prefix is known and this route of it is not.
+            Some(Cause::Doubt)
+        };
+        self.set(net, all);
+        (true, doubt)
+    }
+
+    fn set(&mut self, net: F::Net, all: Vec<RouteInfo>) {
+        let known = if all.is_empty() {
+            self.by_prefix.remove(&net)
+        } else {
+            let handle = self.lists.take(all);
+            self.by_prefix.insert(net, handle)
+        };
+        if let Some(known) = known {
+            self.lists.give_back(known);
+        }
+        self.forget_nets(&net);
+    }
+
+    /// Enters a route into the indexes.
+    fn note_nets(&mut self, net: &F::Net, route: &RouteInfo) {
+        // Unicast, blackhole, unreachable, prohibit, throw.
+        *self.used_tables.entry(route.table).or_default() |= !matches!(route.kind, 1 | 6..=9);
+        if route.table == TABLE_DEFAULT {
+            self.default_nets.insert(*net);
+        }
+        if route.table == TABLE_LOCAL && F::prefix_len(net) < <F as Family>::HOST_PREFIX_LEN {
+            self.local_nets.insert(*net);
+        }
+        if let RouteTarget::Object(id) = route.target {
+            self.by_object.entry(id).or_default().insert(*net);
+        }
+    }
+
+    /// Takes a prefix out of the indexes that its routes no longer justify.
+    fn forget_nets(&mut self, net: &F::Net) {
+        let has = |table| self.get(net).iter().any(|route| route.table == table);
+        let (local, default) = (has(TABLE_LOCAL), has(TABLE_DEFAULT));
+        if !default {
+            self.default_nets.remove(net);
+        }
+        if !local {
+            self.local_nets.remove(net);
+        }
+        // Entries of `by_object` may outlive their route: re-judging a prefix once too often is harmless.
+    }
+}
+
+/// IPv6 tells next hops that leave a multipath route one by one.
+fn leaves(all: &mut [RouteInfo], route: &RouteInfo) -> bool {
+    let RouteTarget::Hop(gone) = &route.target else {
+        return false;
+    };
+    for known in all.iter_mut().filter(|known| known.order() == route.order()) {
+        let RouteTarget::Multipath(hops) = &mut known.target else {
+            continue;
+        };
+        if let Some(position) = hops.iter().position(|hop| same_hop(hop, gone)) {
+            hops.remove(position);
+            if let [last] = hops[..] {
+                known.target = RouteTarget::Hop(last);
+            }
+            return true;
+        }
+    }
+    false
+}
