@@ -100,8 +100,12 @@ impl EventLoop {
         if traced {
             trace::packets(&mut ebpf)?;
         }
-        let limits =
-            Limits { routes: sizes.routes, hops: sizes.hops, groups: GROUPS, bypass: options.bypass_netfilter };
+        let limits = Limits {
+            routes: sizes.routes,
+            hops: sizes.hops,
+            groups: GROUPS,
+            bypass: options.bypass_netfilter,
+        };
         let window = u32::try_from(clock.seconds(ADMISSION_WINDOW.as_secs())).unwrap_or(u32::MAX);
         let trace_every = options.trace_packets.unwrap_or(0);
         let config = Config { trace_every, window, ..Config::default() };
@@ -347,7 +351,8 @@ impl EventLoop {
                 if let Some(port) = state.fib.set_gone(*ifindex)
                     && state.attachments.detach(port)
                 {
-                    let (port, gone) = (state.fib.tables.link_name(port), state.fib.tables.link_name(*ifindex));
+                    let (port, gone) =
+                        (state.fib.tables.link_name(port), state.fib.tables.link_name(*ifindex));
                     tracing::info!("let go of {port}: {gone} is gone");
                 }
             }
@@ -377,7 +382,8 @@ impl EventLoop {
     }
 
     fn attach_late(&mut self, state: &mut State, link: &Link, below: Option<&Link>) {
-        let failed_before = state.attachments.failure(below.unwrap_or(link).ifindex).map(str::to_owned);
+        let failed_before =
+            state.attachments.failure(below.unwrap_or(link).ifindex).map(str::to_owned);
         if let Err(error) = self.attach(state, link, below) {
             let error = format!("{error:#}");
             if failed_before.as_ref() != Some(&error) {

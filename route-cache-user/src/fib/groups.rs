@@ -191,10 +191,8 @@ fn quotas(members: &[(NextHopId, u32)]) -> BTreeMap<NextHopId, u64> {
     }
     let total: u64 = weights.values().sum::<u64>().max(1);
     let buckets = u64::from(BUCKETS);
-    let mut quotas: BTreeMap<_, _> = weights
-        .iter()
-        .map(|(id, weight)| (*id, (buckets * weight / total).max(1)))
-        .collect();
+    let mut quotas: BTreeMap<_, _> =
+        weights.iter().map(|(id, weight)| (*id, (buckets * weight / total).max(1))).collect();
     let mut by_remainder: Vec<_> =
         weights.iter().map(|(id, weight)| (buckets * weight % total, *id)).collect();
     by_remainder.sort_unstable_by_key(|(remainder, id)| (std::cmp::Reverse(*remainder), *id));

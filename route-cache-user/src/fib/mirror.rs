@@ -171,7 +171,9 @@ impl Fib {
     pub(crate) fn set_attached(&mut self, ifindex: Ifindex, port: Ifindex) {
         if port == ifindex {
             self.attached.insert(port, None);
-        } else if let Some(devices) = self.attached.entry(port).or_insert_with(|| Some(BTreeSet::new())) {
+        } else if let Some(devices) =
+            self.attached.entry(port).or_insert_with(|| Some(BTreeSet::new()))
+        {
             devices.insert(ifindex);
         }
         self.dirty.interfaces.extend([ifindex, port]);
@@ -233,7 +235,9 @@ impl Fib {
     /// Takes in one event. A cause asks for a new dump.
     pub(crate) fn apply(&mut self, event: Event) -> Option<Cause> {
         let was_on_link = match &event {
-            Event::NextHopObject(object) => Some(self.tables.way_of_object(IpFamily::V4, object.id)),
+            Event::NextHopObject(object) => {
+                Some(self.tables.way_of_object(IpFamily::V4, object.id))
+            }
             Event::NextHopObjectGone(id) => Some(self.tables.way_of_object(IpFamily::V4, *id)),
             _ => None,
         };

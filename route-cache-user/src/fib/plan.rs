@@ -11,9 +11,9 @@ use route_cache_common::{
 };
 
 use super::{
-    interlock::Picking,
     family::{IpFamily, NetFamily, ancestors},
     installed::InstalledRoute,
+    interlock::Picking,
     message::{Ifindex, Link, Neighbour},
     mirror::Fib,
     verdict::{Against, HopKey, Verdict, Way},
@@ -215,9 +215,9 @@ impl Fib {
             if wanted.as_ref() == known.as_ref().map(|known| &known.verdict) {
                 continue;
             }
-            let reason = known.as_ref().map_or(Reason::Route, |known| {
-                self.reason(&known.verdict.way, wanted.as_ref())
-            });
+            let reason = known
+                .as_ref()
+                .map_or(Reason::Route, |known| self.reason(&known.verdict.way, wanted.as_ref()));
             let mut released = None;
             let slot = match (&wanted, known) {
                 (None, None) => continue,

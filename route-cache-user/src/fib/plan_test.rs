@@ -6,26 +6,30 @@
 //! kernel's tables, looked up naively, say.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, Ipv6Addr},
 };
 
 use ipnet::{IpNet, Ipv4Net};
 use proptest::prelude::*;
 use route_cache_common::{
-    Action, NextHop, NextHopId, Outcome, Route, V4, V6, next_hop::NextHopVersion, route::RouteWords,
+    Action, NextHop, NextHopId, Outcome, Route, V4, V6,
+    next_hop::NextHopVersion,
+    route::{BUCKETS, RouteWords},
 };
 
 use super::{
     family::{IpFamily, NetFamily},
+    groups::GroupOf,
+    installed::InstalledRoute,
     message::{
-        Event, Hop, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind, NextHopObject,
-        RouteInfo, RouteTarget, XDP_FEATURE_NDO_XMIT,
+        Event, GroupMember, Hop, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind,
+        NextHopObject, RouteInfo, RouteTarget, XDP_FEATURE_NDO_XMIT,
     },
     mirror::{Fib, Limits},
     plan::{Plan, RoutePlan},
     tables::Tables,
-    verdict::{HopKey, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Way},
+    verdict::{HopKey, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Verdict, Way},
 };
 
 /// Where a packet ends up: through a MAC address on an interface, or at the kernel.
@@ -312,12 +316,14 @@ fn prefix<F: NetFamily>() -> impl Strategy<Value = IpNet> {
 
 fn hop<F: NetFamily>() -> impl Strategy<Value = Hop> {
     let gateway = |ifindex: u32, host: u8| address::<F>([192, 168, ifindex as u8, host]);
-    (2u32..=3, 0u8..=3, any::<bool>(), 1u32..=3).prop_map(move |(ifindex, host, encap, weight)| Hop {
-        ifindex,
-        weight,
-        gateway: (host > 0).then(|| gateway(ifindex, host)),
-        encap: encap && host == 3,
-        flags: 0,
+    (2u32..=3, 0u8..=3, any::<bool>(), 1u32..=3).prop_map(move |(ifindex, host, encap, weight)| {
+        Hop {
+            ifindex,
+            weight,
+            gateway: (host > 0).then(|| gateway(ifindex, host)),
+            encap: encap && host == 3,
+            flags: 0,
+        }
     })
 }
 
@@ -414,7 +420,8 @@ fn begin<F: NetFamily>() -> Fib {
             rp_filter: Some(0),
             ignores_linkdown: Some(false),
         }));
-        let connected = RouteTarget::Hop(Hop { ifindex, gateway: None, encap: false, weight: 1, flags: 0 });
+        let connected =
+            RouteTarget::Hop(Hop { ifindex, gateway: None, encap: false, weight: 1, flags: 0 });
         let connected = KernelRoute {
             prefix: net::<F>(&format!("192.168.{ifindex}.0/24")),
             info: RouteInfo { protocol: 2, ..info(connected) },
@@ -529,7 +536,8 @@ const GATEWAY: [u8; 4] = [192, 168, 2, 1];
 
 /// A route by a gateway that answers.
 fn by_gateway<F: NetFamily>(prefix: &str) -> KernelRoute {
-    let hop = Hop { ifindex: 2, gateway: Some(address::<F>(GATEWAY)), encap: false, weight: 1, flags: 0 };
+    let hop =
+        Hop { ifindex: 2, gateway: Some(address::<F>(GATEWAY)), encap: false, weight: 1, flags: 0 };
     KernelRoute { prefix: net::<F>(prefix), info: info(RouteTarget::Hop(hop)) }
 }
 

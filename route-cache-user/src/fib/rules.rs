@@ -42,7 +42,11 @@ impl Rule {
         if self.l3mdev {
             return Effect::None;
         }
-        if self.selective || self.action != LOOKUP { Effect::Any } else { Effect::Lookup(self.table) }
+        if self.selective || self.action != LOOKUP {
+            Effect::Any
+        } else {
+            Effect::Lookup(self.table)
+        }
     }
 }
 
@@ -113,7 +117,8 @@ impl Tables {
     /// An IPv4 rule by which the way back to a source is looked up elsewhere than the way forth: the kernel does it as if the
     /// packet came from where it leaves (`__fib_validate_source`).
     pub(crate) fn rule_of_ways_back(&self) -> Option<u32> {
-        let by_interface = |rule: &&Rule| matches!(rule.effect(), Effect::Interface(name) if name != "lo");
+        let by_interface =
+            |rule: &&Rule| matches!(rule.effect(), Effect::Interface(name) if name != "lo");
         self.v4.rules.iter().find(by_interface).map(|rule| rule.priority)
     }
 

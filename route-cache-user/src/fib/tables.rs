@@ -11,7 +11,8 @@ use route_cache_common::{V4, V6};
 use super::{
     family::{IpFamily, NetFamily},
     message::{
-        Address, Event, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind, NextHopObject, Qdisc, Rule,
+        Address, Event, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind, NextHopObject,
+        Qdisc, Rule,
     },
     routes::Routes,
 };
@@ -253,9 +254,9 @@ impl Tables {
     }
 
     fn has_objects_on(&self, ifindex: Ifindex) -> bool {
-        self.objects.values().any(
-            |object| matches!(&object.kind, NextHopKind::Hop(hop) if hop.ifindex == ifindex),
-        )
+        self.objects
+            .values()
+            .any(|object| matches!(&object.kind, NextHopKind::Hop(hop) if hop.ifindex == ifindex))
     }
 
     fn netconf(&mut self, news: Netconf) -> (Touched, Option<Cause>) {

@@ -164,7 +164,10 @@ impl Tables {
                 && is_up
                 && self.addresses.iter().all(|address| address.ifindex != hop.ifindex)
             {
-                return Way::Pass(Outcome::PassRoute, "a next hop is dead on an interface that is up");
+                return Way::Pass(
+                    Outcome::PassRoute,
+                    "a next hop is dead on an interface that is up",
+                );
             }
             match way_of(hop) {
                 Way::Via(key) => members.push(Member { key, weight: hop.weight }),
@@ -253,9 +256,7 @@ impl Tables {
                         against(format!("next-hop object {id} has no gateway"))
                     }
                 },
-                Some(NextHopKind::Group(_)) => {
-                    against(format!("next-hop object {id} is a group"))
-                }
+                Some(NextHopKind::Group(_)) => against(format!("next-hop object {id} is a group")),
                 Some(NextHopKind::OtherGroup) => against(format!(
                     "next-hop object {id} is a resilient group, whose buckets the kernel moves by itself"
                 )),

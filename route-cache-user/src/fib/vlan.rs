@@ -32,7 +32,9 @@ impl Tables {
             return Err(format!("{name} is on an interface of another network namespace"));
         };
         if vlan.protocol != ETH_P_8021Q {
-            return Err(format!("{name} is not an IEEE 802.1Q VLAN (802.1ad is left to the kernel)"));
+            return Err(format!(
+                "{name} is not an IEEE 802.1Q VLAN (802.1ad is left to the kernel)"
+            ));
         }
         if !vlan.reorders {
             return Err(format!("{name} has reorder_hdr off"));

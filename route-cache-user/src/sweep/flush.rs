@@ -35,13 +35,16 @@ impl Choice {
 /// Whether the next hop is behind an interface, or one of several is.
 fn may_go_through(state: &State, clone: &ClonedRoute, ifindex: Ifindex) -> bool {
     let fib = &state.fib;
-    let is_behind = |key| matches!(fib.tables.neighbour_of(key), Ok((behind, _)) if behind == ifindex);
+    let is_behind =
+        |key| matches!(fib.tables.neighbour_of(key), Ok((behind, _)) if behind == ifindex);
     match Route::unpack(clone.route).action {
         Action::Group(number) => fib
             .groups
             .of(number)
             .is_some_and(|group| group.members.iter().any(|member| is_behind(member.key))),
-        Action::Via(_) | Action::OnLink(_) | Action::Pass(_) => fib.hops.of(NextHopId(clone.route[0])).is_some_and(|(key, _)| is_behind(*key)),
+        Action::Via(_) | Action::OnLink(_) | Action::Pass(_) => {
+            fib.hops.of(NextHopId(clone.route[0])).is_some_and(|(key, _)| is_behind(*key))
+        }
     }
 }
 

@@ -45,10 +45,9 @@ pub(super) fn explain<F: NetFamily>(
                 Outcome::ForwardedClone,
                 format!("it has a clone of {prefix}; each flow has one of its next hops"),
             ),
-            None => (
-                Outcome::ForwardedRoute,
-                format!("each flow has one of the next hops of {prefix}"),
-            ),
+            None => {
+                (Outcome::ForwardedRoute, format!("each flow has one of the next hops of {prefix}"))
+            }
         };
     }
     if let Some(Way::Pass(outcome, reason)) = way {

@@ -50,7 +50,10 @@ impl Router {
 
     /// Waits until all flows arrive by XDP and go as they should.
     #[track_caller]
-    fn settled_paths(&self, as_they_should: impl Fn(&BTreeMap<u32, Exit>) -> bool) -> BTreeMap<u32, Exit> {
+    fn settled_paths(
+        &self,
+        as_they_should: impl Fn(&BTreeMap<u32, Exit>) -> bool,
+    ) -> BTreeMap<u32, Exit> {
         let mut seen = Default::default();
         wait_until("the paths to settle", PATIENCE, || {
             seen = self.look();
@@ -89,10 +92,8 @@ fn row_21_flows_spread_over_the_next_hops_and_each_keeps_its_path() {
 fn row_21_weights_are_followed_by_the_next_packet() {
     let router = router("ecmp-weights");
     assert!(is_even(&router.paths()));
-    router.ip(
-        "route replace 10.9.0.0/16 nexthop via 10.0.2.2 dev right weight 15 \
-         nexthop via 10.0.3.2 dev right2",
-    );
+    router.ip("route replace 10.9.0.0/16 nexthop via 10.0.2.2 dev right weight 15 \
+         nexthop via 10.0.3.2 dev right2");
     let is_uneven = |paths: &BTreeMap<_, _>| share(paths, Exit::Server) > 105;
     let paths = router.settled_paths(is_uneven);
     assert!(share(&paths, Exit::Other) > 0);
@@ -191,10 +192,8 @@ fn row_24_next_hop_objects_go_with_the_carrier_and_do_not_come_back_with_it() {
         router.server.namespace.exec(&["ip", "link", "set", "eth0", state]).unwrap();
     };
     carrier("down");
-    wait_until("the kernel to drop the object", PATIENCE, || {
-        router.ip("nexthop show").is_empty()
-    })
-    .unwrap();
+    wait_until("the kernel to drop the object", PATIENCE, || router.ip("nexthop show").is_empty())
+        .unwrap();
     carrier("up");
     router.router.exec(&["ping", "-q", "-c", "1", "-W", "5", "10.0.2.2"]).unwrap();
     router.await_pass(router.flow(), "pass_no_route");

@@ -12,7 +12,8 @@ const TAGGED: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 1);
 /// A place with `left.100` and `right.200`, or nothing on a kernel without VLAN devices.
 fn place(label: &str) -> Option<Place> {
     let place = Place::new(label);
-    let add = ["ip", "link", "add", "link", "left", "name", "left.100", "type", "vlan", "id", "100"];
+    let add =
+        ["ip", "link", "add", "link", "left", "name", "left.100", "type", "vlan", "id", "100"];
     let added = place.router.run(&add).unwrap();
     if added.code != 0 {
         eprintln!("skipped: no VLAN devices here: {}", added.stderr.trim());
@@ -24,7 +25,11 @@ fn place(label: &str) -> Option<Place> {
     place.ip("link set left.100 address 02:00:00:00:64:01 up");
     place.ip("link set right.200 up");
     let server = &place.server.namespace;
-    server.exec(&["ip", "link", "add", "link", "eth0", "name", "eth0.200", "type", "vlan", "id", "200"]).unwrap();
+    server
+        .exec(&[
+            "ip", "link", "add", "link", "eth0", "name", "eth0.200", "type", "vlan", "id", "200",
+        ])
+        .unwrap();
     server.exec(&["ip", "link", "set", "eth0.200", "up"]).unwrap();
     let mac = route_cache_lab::link::readable(place.server.mac);
     place.ip(&format!("neigh replace 10.0.200.2 dev right.200 nud permanent lladdr {mac}"));
@@ -53,7 +58,8 @@ impl Router {
         let frame = self.tagged(vlan, destination);
         wait_until(&format!("{outcome} of {vlan:?} to {destination}"), PATIENCE, || {
             let count = |outcomes: &std::collections::BTreeMap<String, u64>| {
-                let with = |(name, count): (&String, &u64)| name.starts_with(outcome).then_some(*count);
+                let with =
+                    |(name, count): (&String, &u64)| name.starts_with(outcome).then_some(*count);
                 outcomes.iter().filter_map(with).sum::<u64>()
             };
             let before = count(&self.outcomes());
@@ -206,10 +212,8 @@ fn row_34_an_agent_asked_for_a_vlan_device_attaches_below_and_forwards_that_alon
     router.await_tagged(None, TAGGED, "pass_interface");
     assert_eq!(attached_programs(&router.router), ["left"]);
     router.ip("link del left.100");
-    wait_until("the agent to let go", PATIENCE, || {
-        attached_programs(&router.router).is_empty()
-    })
-    .unwrap();
+    wait_until("the agent to let go", PATIENCE, || attached_programs(&router.router).is_empty())
+        .unwrap();
     router.ip("link add link left name left.100 type vlan id 100");
     router.ip("link set left.100 address 02:00:00:00:64:01 up");
     router.await_tagged(Some(100), TAGGED, "forwarded_");
@@ -218,7 +222,8 @@ fn row_34_an_agent_asked_for_a_vlan_device_attaches_below_and_forwards_that_alon
 #[test]
 fn row_20_an_interface_of_a_vrf_stands_aside_and_the_others_go_on() {
     let router = Router::forwarding("vrf");
-    let added = router.router.run(&["ip", "link", "add", "red", "type", "vrf", "table", "10"]).unwrap();
+    let added =
+        router.router.run(&["ip", "link", "add", "red", "type", "vrf", "table", "10"]).unwrap();
     if added.code != 0 {
         eprintln!("skipped: no VRF here: {}", added.stderr.trim());
         return;

@@ -51,7 +51,8 @@ pub(super) fn on_mirror(test: impl FnOnce(&mut Mirror<'_>) + Send) {
 /// The same with other sizes.
 pub(super) fn on_mirror_of(sizes: Sizes, test: impl FnOnce(&mut Mirror<'_>) + Send) {
     on_bench(sizes, |bench| {
-        let fib = Fib::new(Limits { routes: sizes.routes, hops: sizes.hops, groups: 16, bypass: false });
+        let fib =
+            Fib::new(Limits { routes: sizes.routes, hops: sizes.hops, groups: 16, bypass: false });
         let mut mirror = Mirror { bench, fib, macs: BTreeMap::new() };
         let mut tables = Tables::default();
         for event in mirror.start() {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Subject, Reason, all_reasons, tcx_programs};
+use super::{Reason, Subject, all_reasons, tcx_programs};
 use crate::fib::family::IpFamily;
 use crate::fib::netlink::namespace::{in_namespace, run, with_veth};
 

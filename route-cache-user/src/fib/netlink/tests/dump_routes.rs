@@ -4,7 +4,9 @@ use super::super::Table;
 use super::super::namespace::{index, run, with_veth};
 use super::{dump, hop};
 use crate::fib::family::IpFamily;
-use crate::fib::message::{Event, GroupMember, Hop, NextHopKind, NextHopObject, RouteInfo, RouteTarget};
+use crate::fib::message::{
+    Event, GroupMember, Hop, NextHopKind, NextHopObject, RouteInfo, RouteTarget,
+};
 
 const GATEWAY: [u8; 4] = [10, 0, 0, 2];
 
