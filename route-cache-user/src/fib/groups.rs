@@ -193,8 +193,13 @@ fn quotas(members: &[(NextHopId, u32)]) -> BTreeMap<NextHopId, u64> {
     let buckets = u64::from(BUCKETS);
     let mut quotas: BTreeMap<_, _> =
         weights.iter().map(|(id, weight)| (*id, (buckets * weight / total).max(1))).collect();
-    let mut by_remainder: Vec<_> =
-        weights.iter().map(|(id, weight)| (buckets * weight % total, *id)).collect();
+    // What has one that it does not deserve deserves no more.
+    let mut by_remainder: Vec<_> = weights
+        .iter()
+        .map(|(id, weight)| (buckets * weight, *id))
+        .filter(|(share, _)| *share >= total)
+        .map(|(share, id)| (share % total, id))
+        .collect();
     by_remainder.sort_unstable_by_key(|(remainder, id)| (std::cmp::Reverse(*remainder), *id));
     let mut dealt: u64 = quotas.values().sum();
     // Fewer are missing than there are members.

@@ -262,6 +262,10 @@ fn through(tables: &Tables, key: HopKey) -> End {
 }
 
 fn delivered(tables: &Tables, ifindex: Ifindex, address: IpAddr) -> End {
+    // Its routes may be gone.
+    if tables.unsure.contains(&ifindex) {
+        return Err(());
+    }
     let link = tables.links.get(&ifindex).filter(|link| link.is_running()).ok_or(())?;
     let neighbour = tables.neighbours.get(&(ifindex, address)).ok_or(())?;
     let (Some(mac), true) = (neighbour.lladdr, neighbour.state == REACHABLE) else {
