@@ -85,6 +85,10 @@ pub(crate) struct Writer {
     pub(crate) v4: RouteMaps<V4>,
     /// IPv6 routes and on-link destinations.
     pub(crate) v6: RouteMaps<V6>,
+    /// VLAN devices.
+    pub(crate) vlans: HashMap<MapData, u32, u32>,
+    /// Buckets of next-hop groups.
+    pub(crate) groups: Array<MapData, u32>,
     egress: Map,
     generations: MapData,
 }
@@ -133,6 +137,8 @@ impl Writer {
             local_addresses: take(ebpf, maps::LOCAL_ADDRESSES)?,
             next_hops: take(ebpf, maps::NEXT_HOPS)?,
             touched: take(ebpf, maps::NEXT_HOPS_TOUCHED)?,
+            vlans: take(ebpf, maps::VLANS)?,
+            groups: take(ebpf, maps::GROUPS)?,
             egress: ebpf
                 .take_map(maps::EGRESS)
                 .ok_or_else(|| anyhow!("the BPF object has no map {}", maps::EGRESS))?,

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     cli::AgentOptions,
     dataplane::{
-        Dataplane, Sizes,
+        Dataplane, GROUPS, Sizes,
         attach::{Attachments, Wanted},
         clock::ClockReader,
         forwarder,
@@ -100,8 +100,12 @@ impl EventLoop {
         if traced {
             trace::packets(&mut ebpf)?;
         }
-        let limits =
-            Limits { routes: sizes.routes, hops: sizes.hops, bypass: options.bypass_netfilter };
+        let limits = Limits {
+            routes: sizes.routes,
+            hops: sizes.hops,
+            groups: GROUPS,
+            bypass: options.bypass_netfilter,
+        };
         let window = u32::try_from(clock.seconds(ADMISSION_WINDOW.as_secs())).unwrap_or(u32::MAX);
         let trace_every = options.trace_packets.unwrap_or(0);
         let config = Config { trace_every, window, ..Config::default() };
@@ -161,7 +165,8 @@ impl EventLoop {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.write();
         for link in &wanted {
-            let attached = self.attach(&mut state, link);
+            let below = link.vlan.and_then(|vlan| tables.links.get(&vlan.lower?));
+            let attached = self.attach(&mut state, link, below);
             // What a glob happens to match may be something no program can be attached to, such as lo.
             match attached {
                 Err(error) if self.wanted.names(&link.name) => return Err(error),
@@ -169,10 +174,10 @@ impl EventLoop {
                 Ok(()) => {}
             }
         }
-        if !wanted.iter().any(|link| state.attachments.is_attached(link.ifindex)) {
+        if !state.attachments.is_any() {
             bail!("none of the interfaces wanted could be attached");
         }
-        let found = interlock::poll(&tables.link_names(), self.shared.options().bypass_netfilter)?;
+        let found = interlock::poll(&tables.subjects(), self.shared.options().bypass_netfilter)?;
         state.fib.set_interlocks(found);
         *state.resyncs.entry(Cause::Start).or_default() += 1;
         state.fib.replace(tables);
@@ -242,7 +247,7 @@ impl EventLoop {
             let (shared, bypass) =
                 (Arc::clone(&self.shared), self.shared.options().bypass_netfilter);
             self.interlocks = Some(tokio::task::spawn_blocking(move || {
-                let names = shared.read().fib.tables.link_names();
+                let names = shared.read().fib.tables.subjects();
                 interlock::poll(&names, bypass)
             }));
         }
@@ -336,29 +341,50 @@ impl EventLoop {
         match event {
             // One that was renamed away stays attached: it is the interface that was asked for.
             Event::Link(link)
-                if self.wanted.matches(&link.name)
-                    && !state.attachments.is_attached(link.ifindex) =>
+                if self.wanted.matches(&link.name) && !state.fib.is_attached(link.ifindex) =>
             {
-                self.attach_late(state, link);
+                let below = link.vlan.and_then(|vlan| vlan.lower);
+                let below = below.and_then(|lower| state.fib.tables.links.get(&lower)).cloned();
+                self.attach_late(state, link, below.as_ref());
             }
-            Event::LinkGone(ifindex) if state.attachments.detach(*ifindex) => {
-                tracing::info!("let go of {}, which is gone", state.fib.tables.link_name(*ifindex));
-                state.fib.set_attached(*ifindex, false);
+            Event::LinkGone(ifindex) => {
+                if let Some(port) = state.fib.set_gone(*ifindex)
+                    && state.attachments.detach(port)
+                {
+                    let (port, gone) =
+                        (state.fib.tables.link_name(port), state.fib.tables.link_name(*ifindex));
+                    tracing::info!("let go of {port}: {gone} is gone");
+                }
             }
             _ => {}
         }
     }
 
-    fn attach(&mut self, state: &mut State, link: &Link) -> Result<()> {
-        state.attachments.attach(&mut self.ebpf, link)?;
-        state.fib.set_attached(link.ifindex, true);
-        tracing::info!("attached to {} ({})", link.name, state.attachments.mode_name());
+    /// Attaches for an interface: at itself, or `below` a VLAN device, which gets its frames from there.
+    fn attach(&mut self, state: &mut State, link: &Link, below: Option<&Link>) -> Result<()> {
+        let name = &link.name;
+        let port = match link.vlan {
+            None => link,
+            Some(_) => below.with_context(|| {
+                format!("{name}: the interface below is in another network namespace")
+            })?,
+        };
+        if !state.attachments.is_attached(port.ifindex) {
+            state.attachments.attach(&mut self.ebpf, port)?;
+            let mode = state.attachments.mode_name();
+            match link.vlan {
+                None => tracing::info!("attached to {name} ({mode})"),
+                Some(_) => tracing::info!("attached to {} ({mode}), for {name}", port.name),
+            }
+        }
+        state.fib.set_attached(link.ifindex, port.ifindex);
         Ok(())
     }
 
-    fn attach_late(&mut self, state: &mut State, link: &Link) {
-        let failed_before = state.attachments.failure(link.ifindex).map(str::to_owned);
-        if let Err(error) = self.attach(state, link) {
+    fn attach_late(&mut self, state: &mut State, link: &Link, below: Option<&Link>) {
+        let failed_before =
+            state.attachments.failure(below.unwrap_or(link).ifindex).map(str::to_owned);
+        if let Err(error) = self.attach(state, link, below) {
             let error = format!("{error:#}");
             if failed_before.as_ref() != Some(&error) {
                 tracing::warn!("not attached: {error}");

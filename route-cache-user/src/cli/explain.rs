@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{duration::human, table::printable};
-use crate::control::protocol::{CloneEntry, Explanation, NextHopEntry, RouteEntry};
+use crate::control::protocol::{CloneEntry, Explanation, MemberEntry, NextHopEntry, RouteEntry};
 
 pub(super) fn write(explanation: Explanation, out: &mut dyn Write) -> io::Result<()> {
-    let Explanation { dst, outcome, reason, route, next_hop, mut clones } = explanation;
+    let Explanation { dst, outcome, reason, route, next_hop, members, mut clones } = explanation;
     let verdict = match outcome.starts_with("forwarded_") {
         true => format!("forwarded by XDP ({outcome})"),
         false => format!("left to the kernel ({outcome})"),
@@ -19,8 +19,12 @@ pub(super) fn write(explanation: Explanation, out: &mut dyn Write) -> io::Result
         ("verdict", verdict),
         ("because", reason),
         ("route", route.as_ref().map_or_else(none, describe_route)),
-        ("next hop", next_hop.as_ref().map_or_else(none, describe_next_hop)),
     ];
+    if members.is_empty() {
+        lines.push(("next hop", next_hop.as_ref().map_or_else(none, describe_next_hop)));
+    }
+    let headings = std::iter::once("next hops").chain(std::iter::repeat(""));
+    lines.extend(headings.zip(members.iter().map(describe_member)));
     clones.sort_by_key(|clone| clone.cpu);
     if clones.is_empty() {
         lines.push(("clones", none()));
@@ -65,8 +69,25 @@ fn describe_next_hop(next_hop: &NextHopEntry) -> String {
         let _ = write!(text, " lladdr {lladdr}");
     }
     let _ = write!(text, " {}, mtu {}", next_hop.neighbour, next_hop.mtu);
+    if let (Some(vlan), Some(port)) = (next_hop.vlan, &next_hop.port) {
+        let _ = write!(text, ", VLAN {vlan} on {port}");
+    }
     if !next_hop.usable {
         let reason = next_hop.reason.as_deref().unwrap_or("no reason known");
+        let _ = write!(text, ", not usable: {reason}");
+    }
+    text
+}
+
+/// As `ip route` says it, with the share of the flows.
+fn describe_member(member: &MemberEntry) -> String {
+    let mut text = String::new();
+    if let Some(address) = member.address {
+        let _ = write!(text, "{address} ");
+    }
+    let MemberEntry { dev, weight, share, .. } = member;
+    let _ = write!(text, "dev {dev} weight {weight}, {share} of the flows");
+    if let Some(reason) = &member.reason {
         let _ = write!(text, ", not usable: {reason}");
     }
     text

@@ -152,6 +152,8 @@ impl Source for Fake {
             dev: "eth1".into(),
             lladdr: lladdr.map(str::to_owned),
             neighbour: if lladdr.is_some() { "REACHABLE" } else { "INCOMPLETE" }.into(),
+            vlan: None,
+            port: None,
             mtu: 1500,
             routes: 1,
             usable: lladdr.is_some(),
@@ -168,6 +170,7 @@ impl Source for Fake {
         let interface = |name: &str, ifindex, reasons: &[&str]| InterfaceEntry {
             name: name.into(),
             ifindex,
+            port: None,
             mode: if reasons.is_empty() { "native" } else { "none" }.into(),
             accelerating: reasons.is_empty(),
             egress: reasons.is_empty(),
@@ -201,6 +204,7 @@ impl Source for Fake {
             .into(),
             route: self.routes()?.into_iter().next().filter(|_| covered),
             next_hop: self.next_hops()?.into_iter().next().filter(|_| covered),
+            members: Vec::new(),
             clones: self.clones()?.into_iter().filter(|clone| clone.dst == address).collect(),
         })
     }

@@ -262,6 +262,10 @@ pub(crate) struct NextHopEntry {
     pub(crate) lladdr: Option<String>,
     /// State of the neighbour, as `ip neigh` names it, or `none`.
     pub(crate) neighbour: String,
+    /// VLAN id its frames are tagged with.
+    pub(crate) vlan: Option<u16>,
+    /// The interface below the VLAN device.
+    pub(crate) port: Option<String>,
     /// MTU of the egress interface in bytes.
     pub(crate) mtu: u32,
     /// Mirrored routes that point here.
@@ -272,13 +276,34 @@ pub(crate) struct NextHopEntry {
     pub(crate) reason: Option<String>,
 }
 
-/// One interface that is attached, or wanted and not attached.
+/// One of the next hops of a route by several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemberEntry {
+    /// Index in the data plane's array.
+    pub(crate) id: u32,
+    /// Address of the neighbour, if it is known.
+    pub(crate) address: Option<IpAddr>,
+    /// Egress interface.
+    pub(crate) dev: String,
+    /// Weight, from 1.
+    pub(crate) weight: u32,
+    /// Its share of the flows.
+    pub(crate) share: String,
+    /// Whether frames may be sent to it.
+    pub(crate) usable: bool,
+    /// Why not.
+    pub(crate) reason: Option<String>,
+}
+
+/// One interface that is attached, or wanted and not attached, or a VLAN device on one that is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InterfaceEntry {
     /// Name.
     pub(crate) name: String,
     /// Index.
     pub(crate) ifindex: u32,
+    /// The interface below a VLAN device: the program is there.
+    pub(crate) port: Option<String>,
     /// `native`, `skb`, or `none` if not attached.
     pub(crate) mode: String,
     /// Whether IPv4 packets received here may be forwarded by XDP.
@@ -315,6 +340,8 @@ pub(crate) struct Explanation {
     pub(crate) route: Option<RouteEntry>,
     /// The next hop it would take.
     pub(crate) next_hop: Option<NextHopEntry>,
+    /// The next hops it may take, if there are several.
+    pub(crate) members: Vec<MemberEntry>,
     /// Its clones on all CPUs.
     pub(crate) clones: Vec<CloneEntry>,
 }

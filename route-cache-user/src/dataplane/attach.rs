@@ -92,6 +92,11 @@ impl Attachments {
         self.links.contains_key(&ifindex)
     }
 
+    /// Whether the program is attached anywhere.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.links.is_empty()
+    }
+
     /// Why a wanted interface is not attached.
     pub(crate) fn failure(&self, ifindex: Ifindex) -> Option<&str> {
         self.failed.get(&ifindex).map(String::as_str)

@@ -8,13 +8,16 @@ mod tests;
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{Ebpf, EbpfLoader, programs::Xdp};
-use route_cache_common::{Family as _, V4, V6, maps, programs};
+use route_cache_common::{Family as _, V4, V6, maps, programs, route::BUCKETS};
 
 use self::clock::{Clock, ClockReader};
 use crate::maps::{CloneTables, Counters, Writer};
 
 /// The object file, built by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/route-cache.o"));
+
+/// Most next-hop groups. Routes by further ones are left to the kernel.
+pub(crate) const GROUPS: u32 = 1024;
 
 /// Sizes of the maps, as the operator set them.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,7 @@ impl Dataplane {
             .map_max_entries(maps::NEXT_HOPS_TOUCHED, sizes.hops)
             .map_max_entries(V4::NEIGHBOURS, sizes.hops)
             .map_max_entries(V6::NEIGHBOURS, sizes.hops)
+            .map_max_entries(maps::GROUPS, GROUPS * BUCKETS)
             .load(OBJECT)
             .context("the kernel refused the BPF object")?;
         let writer = Writer::take(&mut ebpf, sizes.routes, cpus)?;

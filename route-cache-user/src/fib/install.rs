@@ -67,6 +67,15 @@ impl Writer {
             let written = self.ports.set(ifindex, word, 0);
             written.with_context(|| format!("cannot set up ingress interface {ifindex}"))?;
         }
+        for key in &plan.vlans_removed {
+            benign_if_missing(self.vlans.remove(key)).context("cannot remove a VLAN device")?;
+        }
+        for &(key, ifindex) in &plan.vlans_added {
+            // One that does not fit is left to the kernel.
+            if let Err(error) = self.vlans.insert(key, ifindex, 0) {
+                tracing::warn!("cannot enter VLAN device {ifindex}: {error}");
+            }
+        }
         for &ifindex in &plan.egress_closed {
             let closed = self.close_egress(ifindex);
             closed.with_context(|| format!("cannot close interface {ifindex} for redirects"))?;
@@ -80,6 +89,10 @@ impl Writer {
         for (index, element) in &plan.hops {
             self.write_hop(*index, element)
                 .with_context(|| format!("cannot write next hop {index}"))?;
+        }
+        for &(bucket, id) in &plan.buckets {
+            let written = self.groups.set(bucket, id.0, 0);
+            written.with_context(|| format!("cannot write bucket {bucket} of the groups"))?;
         }
         self.install_neighbours::<V4>(plan)?;
         self.install_neighbours::<V6>(plan)?;

@@ -10,7 +10,7 @@ use super::{
 
 /// A route as it was last written. Its words follow from these, from the generation of its slot and the id of its next
 /// hop.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct InstalledRoute {
     /// The judgement it came from.
     pub(crate) verdict: Verdict,
@@ -41,7 +41,7 @@ impl<F: NetFamily> Installed<F> {
     /// The route of a prefix.
     pub(crate) fn get(&self, net: &F::Net) -> Option<InstalledRoute> {
         let entry = self.by_prefix.get(net)?;
-        let verdict = *self.verdicts.get(entry.verdict)?;
+        let verdict = self.verdicts.get(entry.verdict)?.clone();
         Some(InstalledRoute { verdict, slot: entry.slot })
     }
 

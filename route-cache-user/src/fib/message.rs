@@ -94,6 +94,23 @@ pub(crate) struct Link {
     pub(crate) master: Option<Ifindex>,
     /// IFLA_XDP / IFLA_XDP_PROG_ID or any of the per-mode ids: a program is attached.
     pub(crate) xdp_program: Option<u32>,
+    /// What it is as a VLAN device.
+    pub(crate) vlan: Option<Vlan>,
+}
+
+/// A VLAN device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Vlan {
+    /// IFLA_LINK: the interface below; nothing if that is in another namespace (IFLA_LINK_NETNSID).
+    pub(crate) lower: Option<Ifindex>,
+    /// IFLA_VLAN_ID.
+    pub(crate) id: u16,
+    /// IFLA_VLAN_PROTOCOL: an ethertype, 0x8100 for IEEE 802.1Q.
+    pub(crate) protocol: u16,
+    /// IFLA_VLAN_EGRESS_QOS maps something: the priority in the tag depends on the packet.
+    pub(crate) maps_priority: bool,
+    /// VLAN_FLAG_REORDER_HDR of IFLA_VLAN_FLAGS, which is the default.
+    pub(crate) reorders: bool,
 }
 
 /// An address of an interface.
@@ -159,6 +176,8 @@ pub(crate) struct Hop {
     pub(crate) gateway: Option<IpAddr>,
     /// RTA_ENCAP: lightweight tunnel (MPLS, SRv6, …); or RTA_VIA with an address of any other family.
     pub(crate) encap: bool,
+    /// Its weight among several, from 1: rtnh_hops + 1.
+    pub(crate) weight: u32,
     /// RTNH_F_* (dead, linkdown, onlink, …).
     pub(crate) flags: u32,
 }
@@ -173,16 +192,27 @@ pub(crate) struct NextHopObject {
 }
 
 /// Kinds of next-hop objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NextHopKind {
     /// One next hop.
     Hop(Hop),
-    /// NHA_GROUP.
-    Group,
+    /// NHA_GROUP whose type is hash-threshold: ids of other objects, and their weights.
+    Group(Vec<GroupMember>),
+    /// NHA_GROUP of another type, whose buckets the kernel moves by itself (resilient).
+    OtherGroup,
     /// NHA_BLACKHOLE.
     Blackhole,
     /// NHA_FDB, or anything else that does not route.
     Other,
+}
+
+/// A member of a group of next-hop objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupMember {
+    /// The object.
+    pub(crate) id: u32,
+    /// Its weight, from 1.
+    pub(crate) weight: u32,
 }
 
 /// A neighbour.
@@ -209,6 +239,8 @@ pub(crate) struct Netconf {
     pub(crate) forwarding: Option<bool>,
     /// NETCONFA_RP_FILTER: 0, 1 or 2, if the message carries it.
     pub(crate) rp_filter: Option<u8>,
+    /// NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN, if the message carries it.
+    pub(crate) ignores_linkdown: Option<bool>,
 }
 
 impl Netconf {
@@ -230,8 +262,16 @@ pub(crate) struct Rule {
     pub(crate) table: u32,
     /// FR_ACT_*; 1 is "look up the table".
     pub(crate) action: u8,
-    /// Whether it has any selector at all (from, to, tos, iif, oif, fwmark, l3mdev, ports, protocol, uid range,
-    /// inverted), any suppressor, or an unknown attribute.
+    /// FRA_IIFNAME.
+    pub(crate) iif: Option<String>,
+    /// FRA_OIFNAME.
+    pub(crate) oif: Option<String>,
+    /// FRA_L3MDEV: it looks up the table of the VRF that the packet belongs to.
+    pub(crate) l3mdev: bool,
+    /// FIB_RULE_INVERT, or a flag that is not known: it matches where its selectors do not.
+    pub(crate) inverted: bool,
+    /// Whether it has any other selector (from, to, tos, fwmark, ports, protocol, uid range), any suppressor, or an
+    /// unknown attribute.
     pub(crate) selective: bool,
 }
 

@@ -6,10 +6,11 @@ use std::{
 };
 
 use ipnet::IpNet;
-use route_cache_common::{ClonedRoute, NextHopId, Outcome, Route, V4, V6};
+use route_cache_common::{Action, ClonedRoute, NextHopId, Outcome, Route, V4, V6};
 
 use super::{
     family::{IpFamily, NetFamily},
+    groups::Groups,
     hops::Hops,
     installed::Installed,
     interlock,
@@ -27,6 +28,8 @@ pub(crate) struct Limits {
     pub(crate) routes: u32,
     /// Most next hops.
     pub(crate) hops: u32,
+    /// Most next-hop groups.
+    pub(crate) groups: u32,
     /// `--bypass-netfilter`.
     pub(crate) bypass: bool,
 }
@@ -61,6 +64,8 @@ pub(super) struct Dirty {
     pub(super) neighbours: BTreeSet<NeighbourKey>,
     pub(super) interfaces: BTreeSet<Ifindex>,
     pub(super) locals: bool,
+    /// How groups are used, or the members of some.
+    pub(super) groups: bool,
     /// A dump took the place of what was known.
     pub(super) replaced: bool,
 }
@@ -72,6 +77,8 @@ pub(crate) struct Fib {
     pub(crate) tables: Tables,
     /// Next hops with their ids.
     pub(crate) hops: Hops,
+    /// Groups of them with their numbers.
+    pub(crate) groups: Groups<HopKey>,
     /// Slots of routes.
     pub(crate) slots: Slots,
     /// What is IPv4's own.
@@ -82,12 +89,17 @@ pub(crate) struct Fib {
     pub(crate) interlocks: interlock::Found,
     /// Why the tables are not to be used now, if they are not.
     pub(super) distrust: Option<Cause>,
-    pub(super) attached: BTreeSet<Ifindex>,
+    /// Interfaces the program is attached to, and whose frames it may forward there: those of all VLAN devices and of
+    /// the interface itself, or of these VLAN devices alone.
+    pub(super) attached: BTreeMap<Ifindex, Option<BTreeSet<Ifindex>>>,
     pub(super) ports: BTreeMap<Ifindex, u64>,
+    pub(super) vlans: BTreeMap<u32, Ifindex>,
     pub(super) egress: BTreeSet<Ifindex>,
     pub(super) locals: HashSet<Ipv4Addr>,
     /// Routes that go now go with an address.
     pub(super) address_gone: bool,
+    /// There were IPv4 policy rules beyond the default three: the kernel looks sources up ever since.
+    pub(super) custom_rules: bool,
     pub(super) dirty: Dirty,
     pub(super) limits: Limits,
 }
@@ -98,16 +110,19 @@ impl Fib {
         Self {
             tables: Tables::default(),
             hops: Hops::new(limits.hops),
+            groups: Groups::new(limits.groups),
             slots: Slots::new(limits.routes.saturating_mul(2)),
             v4: Mirrored::default(),
             v6: Mirrored::default(),
             interlocks: interlock::Found::default(),
             distrust: Some(Cause::Start),
-            attached: BTreeSet::new(),
+            attached: BTreeMap::new(),
             ports: BTreeMap::new(),
+            vlans: BTreeMap::new(),
             egress: BTreeSet::new(),
             locals: HashSet::new(),
             address_gone: false,
+            custom_rules: false,
             dirty: Dirty::default(),
             limits,
         }
@@ -129,14 +144,20 @@ impl Fib {
     /// What stands against forwarding what an interface receives of a family.
     pub(crate) fn ingress(&self, family: IpFamily, ifindex: Ifindex) -> Vec<String> {
         let mut reasons = self.tables.ingress(family, ifindex, self.limits.bypass);
-        reasons.extend(self.against_interface(family, ifindex).iter().cloned());
+        let port = self.tables.port_of(ifindex);
+        for ifindex in BTreeSet::from([ifindex, port]) {
+            reasons.extend(self.against_interface(family, ifindex).iter().cloned());
+            reasons.extend(self.interlocks.by_ingress.get(&ifindex).cloned());
+        }
         reasons
     }
 
     /// Whether frames of a family may be redirected out of an interface.
     pub(crate) fn egress(&self, family: IpFamily, ifindex: Ifindex) -> Result<(), Against> {
         self.tables.egress(ifindex, self.limits.bypass)?;
-        match self.against_interface(family, ifindex).first() {
+        let devices = [ifindex, self.tables.port_of(ifindex)];
+        let mut found = devices.iter().filter_map(|i| self.against_interface(family, *i).first());
+        match found.next() {
             Some(reason) => Err(Against { outcome: Outcome::PassEgress, reason: reason.clone() }),
             None => Ok(()),
         }
@@ -146,14 +167,42 @@ impl Fib {
         self.interlocks.by_interface.get(&ifindex).map_or(&[], |reasons| &reasons[family])
     }
 
-    /// The program was attached to an interface, or let go of it.
-    pub(crate) fn set_attached(&mut self, ifindex: Ifindex, attached: bool) {
-        if attached {
-            self.attached.insert(ifindex);
-        } else {
-            self.attached.remove(&ifindex);
+    /// The program is attached for an interface that was asked for: at the interface itself, or below a VLAN device.
+    pub(crate) fn set_attached(&mut self, ifindex: Ifindex, port: Ifindex) {
+        if port == ifindex {
+            self.attached.insert(port, None);
+        } else if let Some(devices) =
+            self.attached.entry(port).or_insert_with(|| Some(BTreeSet::new()))
+        {
+            devices.insert(ifindex);
         }
+        self.dirty.interfaces.extend([ifindex, port]);
+    }
+
+    /// An interface is gone. Gives the interface that the program has nothing to do at any more.
+    pub(crate) fn set_gone(&mut self, ifindex: Ifindex) -> Option<Ifindex> {
         self.dirty.interfaces.insert(ifindex);
+        if self.attached.remove(&ifindex).is_some() {
+            return Some(ifindex);
+        }
+        let port = self.tables.port_of(ifindex);
+        let devices = self.attached.get_mut(&port)?.as_mut()?;
+        devices.remove(&ifindex);
+        if !devices.is_empty() {
+            return None;
+        }
+        self.attached.remove(&port);
+        self.dirty.interfaces.insert(port);
+        Some(port)
+    }
+
+    /// Whether the program may forward what an interface receives, as far as the operator is asked.
+    pub(crate) fn is_attached(&self, ifindex: Ifindex) -> bool {
+        match self.attached.get(&self.tables.port_of(ifindex)) {
+            None => false,
+            Some(None) => true,
+            Some(Some(devices)) => devices.contains(&ifindex),
+        }
     }
 
     /// Takes in what polling found. Interfaces whose answer changed are judged again.
@@ -165,6 +214,12 @@ impl Fib {
                 self.dirty.interfaces.insert(*ifindex);
             }
         }
+        for ifindex in known.by_ingress.keys().chain(new.by_ingress.keys()) {
+            if known.by_ingress.get(ifindex) != new.by_ingress.get(ifindex) {
+                self.dirty.interfaces.insert(*ifindex);
+            }
+        }
+        self.dirty.groups |= known.picking != new.picking;
         for ifindex in known.mtu6.keys().chain(new.mtu6.keys()) {
             if known.mtu6.get(ifindex) != new.mtu6.get(ifindex) {
                 self.dirty.interfaces.insert(*ifindex);
@@ -180,8 +235,10 @@ impl Fib {
     /// Takes in one event. A cause asks for a new dump.
     pub(crate) fn apply(&mut self, event: Event) -> Option<Cause> {
         let was_on_link = match &event {
-            Event::NextHopObject(object) => Some(self.tables.way_of_object(object.id)),
-            Event::NextHopObjectGone(id) => Some(self.tables.way_of_object(*id)),
+            Event::NextHopObject(object) => {
+                Some(self.tables.way_of_object(IpFamily::V4, object.id))
+            }
+            Event::NextHopObjectGone(id) => Some(self.tables.way_of_object(IpFamily::V4, *id)),
             _ => None,
         };
         let was_local_net = match &event {
@@ -192,7 +249,11 @@ impl Fib {
         };
         let (touched, cause) = self.tables.apply(event);
         match touched {
-            Touched::Nothing | Touched::Rules => {}
+            Touched::Nothing => {}
+            Touched::Rules => {
+                self.custom_rules |= self.tables.has_custom_rules();
+                self.dirty.interfaces.extend(self.tables.links.keys());
+            }
             Touched::Interface(ifindex) => {
                 self.dirty.interfaces.insert(ifindex);
             }
@@ -200,16 +261,16 @@ impl Fib {
             Touched::Address(address) => {
                 self.dirty.locals = true;
                 self.address_gone |= cause == Some(Cause::Address);
-                if self.tables.unsure.contains(&address.ifindex) {
-                    self.dirty.interfaces.insert(address.ifindex);
-                }
+                // How its rp_filter is meant depends on whether it has any, and so may routes through it.
+                self.dirty.interfaces.insert(address.ifindex);
             }
             Touched::Prefix(IpNet::V4(net)) => self.touch_prefix::<V4>(net, was_local_net),
             Touched::Prefix(IpNet::V6(net)) => self.touch_prefix::<V6>(net, was_local_net),
             Touched::Neighbour(key) => self.touch_neighbour(key),
             Touched::Object(id) => {
+                self.dirty.groups = true;
                 self.dirty.hops.insert(HopKey::Object(id));
-                if was_on_link != Some(self.tables.way_of_object(id)) {
+                if was_on_link != Some(self.tables.way_of_object(IpFamily::V4, id)) {
                     self.touch_users::<V4>(id);
                     self.touch_users::<V6>(id);
                 }
@@ -250,12 +311,15 @@ impl Fib {
         self.distrust = None;
         self.dirty.replaced = true;
         self.dirty.locals = true;
+        self.dirty.groups = true;
+        self.custom_rules |= new.has_custom_rules();
         self.dirty.interfaces.extend(old.links.keys().chain(new.links.keys()));
         self.dirty.neighbours.extend(old.neighbours.keys().chain(new.neighbours.keys()));
         let objects: BTreeSet<u32> =
             old.objects.keys().chain(new.objects.keys()).copied().collect();
         self.dirty.hops.extend(objects.iter().map(|id| HopKey::Object(*id)));
-        let other_way = |id: &u32| old.way_of_object(*id) != new.way_of_object(*id);
+        let way = |tables: &Tables, id: u32| tables.way_of_object(IpFamily::V4, id);
+        let other_way = |id: &u32| way(&old, *id) != way(new, *id);
         let changed: Vec<u32> = objects.into_iter().filter(other_way).collect();
         self.replace_routes::<V4>(&old, &changed);
         self.replace_routes::<V6>(&old, &changed);
@@ -293,6 +357,10 @@ impl Fib {
         let route = Route::unpack(clone.route);
         if let Some(reason) = self.slots.stale(route.slot, route.generation) {
             return Some(reason);
+        }
+        // A group picks anew for every packet.
+        if let Action::Group(_) = route.action {
+            return None;
         }
         let Some((key, hop)) = self.hops.of(NextHopId(clone.route[0])) else {
             return Some(Reason::Neighbour);

@@ -7,11 +7,13 @@
 //! - [`message`]: what the kernel says; [`netlink`]: how it is heard; [`interlock`]: what it does not say and has to be
 //!   asked for.
 //! - [`dump`]: whole dumps; [`tables`]: what was said so far; [`verdict`]: what may be done about it, and why not.
-//! - [`mirror`]: both, and what has changed; [`slots`], [`hops`]: what was handed out in the data plane.
+//! - [`rules`], [`vlan`]: what of it is judged apart.
+//! - [`mirror`]: both, and what has changed; [`slots`], [`hops`], [`groups`]: what was handed out in the data plane.
 //! - [`plan`]: what is to be written there; [`install`]: writing it, in the order that keeps old answers from looking new.
 
 pub(crate) mod dump;
 pub(crate) mod family;
+pub(crate) mod groups;
 pub(crate) mod hops;
 pub(crate) mod install;
 pub(crate) mod installed;
@@ -20,10 +22,13 @@ pub(crate) mod message;
 pub(crate) mod mirror;
 pub(crate) mod netlink;
 pub(crate) mod plan;
+mod plan_groups;
 #[cfg(test)]
 mod plan_test;
 pub(crate) mod pool;
 pub(crate) mod routes;
+pub(crate) mod rules;
 pub(crate) mod slots;
 pub(crate) mod tables;
 pub(crate) mod verdict;
+pub(crate) mod vlan;

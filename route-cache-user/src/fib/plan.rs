@@ -13,6 +13,7 @@ use route_cache_common::{
 use super::{
     family::{IpFamily, NetFamily, ancestors},
     installed::InstalledRoute,
+    interlock::Picking,
     message::{Ifindex, Link, Neighbour},
     mirror::Fib,
     verdict::{Against, HopKey, Verdict, Way},
@@ -28,12 +29,18 @@ pub(crate) struct Plan {
     pub(crate) locals_removed: Vec<Ipv4Addr>,
     /// Words of ingress interfaces.
     pub(crate) ports: Vec<(Ifindex, u64)>,
+    /// VLAN devices to enter: key of the map, and interface index.
+    pub(crate) vlans_added: Vec<(u32, Ifindex)>,
+    /// VLAN devices to remove.
+    pub(crate) vlans_removed: Vec<u32>,
     /// Interfaces to close for redirects.
     pub(crate) egress_closed: Vec<Ifindex>,
     /// Interfaces to open for redirects.
     pub(crate) egress_opened: Vec<Ifindex>,
     /// Next hops: index, and the element with its new version current.
     pub(crate) hops: Vec<(u32, NextHop)>,
+    /// Buckets of groups: element of the map, and next hop.
+    pub(crate) buckets: Vec<(u32, NextHopId)>,
     /// IPv4 routes and on-link destinations.
     pub(crate) v4: RoutePlan<V4>,
     /// IPv6 routes and on-link destinations.
@@ -89,7 +96,9 @@ impl<F: NetFamily> RoutePlan<F> {
 impl Plan {
     /// Whether it changes what a flow was told.
     pub(crate) fn changes_routes(&self) -> bool {
-        self.v4.changes_routes() || self.v6.changes_routes() || !self.generations.is_empty()
+        self.v4.changes_routes()
+            || self.v6.changes_routes()
+            || !(self.generations.is_empty() && self.buckets.is_empty())
     }
 }
 
@@ -97,9 +106,15 @@ impl Fib {
     /// What has to be written, assuming that it will be.
     pub(crate) fn plan(&mut self) -> Plan {
         let mut plan = Plan::default();
-        let dirty = std::mem::take(&mut self.dirty);
+        // The last plan is written: what led to the groups given back then is gone.
+        self.groups.settle();
+        let mut dirty = std::mem::take(&mut self.dirty);
         let mut hops = dirty.hops;
-        self.plan_interfaces(&dirty.interfaces, &mut hops, &mut plan);
+        if !dirty.interfaces.is_empty() {
+            dirty.interfaces.extend(self.vlans_above(&dirty.interfaces));
+            self.plan_interfaces(&dirty.interfaces, &mut hops, &mut plan);
+            self.plan_vlans(&mut plan);
+        }
         for key in dirty.neighbours {
             if self.tables.neighbours.get(&key).is_some_and(is_resolved) {
                 self.hops.take(HopKey::Neighbour(key));
@@ -108,6 +123,12 @@ impl Fib {
         }
         self.plan_routes::<V4>(&mut hops, &mut plan);
         self.plan_routes::<V6>(&mut hops, &mut plan);
+        if dirty.groups || !dirty.interfaces.is_empty() {
+            let keys: Vec<_> = self.groups.keys().cloned().collect();
+            for key in keys {
+                self.plan_group(&key, &mut hops, &mut plan);
+            }
+        }
         for key in hops {
             self.plan_hop(key, &mut plan);
         }
@@ -121,20 +142,22 @@ impl Fib {
             plan.local_filter[word] |= 1 << bit;
         }
         plan.flags |= self.flag::<V4>() | self.flag::<V6>();
-        if !self.v4.custom_locals.is_empty() {
+        if !self.v4.custom_locals.is_empty() || self.custom_rules {
             plan.flags |= Config::CHECK_SOURCE;
         }
         plan
     }
 
     fn flag<F: NetFamily>(&self) -> u64 {
-        if self.reasons::<F>().is_empty() { F::ACCELERATE } else { 0 }
+        let accelerate = if self.reasons::<F>().is_empty() { F::ACCELERATE } else { 0 };
+        let by_ports = self.interlocks.picking[F::FAMILY] == Picking::Ports;
+        accelerate | if by_ports { F::HASH_PORTS } else { 0 }
     }
 
     /// The word of an ingress interface, 0 if nothing that it receives may be forwarded.
     fn port(&self, ifindex: Ifindex) -> u64 {
         let mac = self.tables.links.get(&ifindex).and_then(|link| link.mac);
-        let Some(mac) = mac.filter(|_| self.attached.contains(&ifindex)) else {
+        let Some(mac) = mac.filter(|_| self.is_attached(ifindex)) else {
             return 0;
         };
         let flag = |family, flag| if self.ingress(family, ifindex).is_empty() { flag } else { 0 };
@@ -142,7 +165,8 @@ impl Fib {
             flag(IpFamily::V4, Port::ACCELERATE4) | flag(IpFamily::V6, Port::ACCELERATE6);
         let is_partial = self.tables.has_partial_checksums(ifindex);
         let partial = if is_partial { Port::PARTIAL_CHECKSUMS } else { 0 };
-        if accelerate == 0 { 0 } else { Port { mac, flags: accelerate | partial }.pack() }
+        let reverse = self.tables.reverse_path(ifindex).unwrap_or(Port::REVERSE_STRICT);
+        if accelerate == 0 { 0 } else { Port { mac, flags: accelerate | partial | reverse }.pack() }
     }
 
     fn plan_interfaces(
@@ -188,23 +212,25 @@ impl Fib {
             }
             let wanted = self.tables.verdict::<F>(net);
             let known = F::mirrored(self).installed.get(net);
-            if wanted == known.map(|known| known.verdict) {
+            if wanted.as_ref() == known.as_ref().map(|known| &known.verdict) {
                 continue;
             }
-            let reason =
-                known.map_or(Reason::Route, |known| self.reason(known.verdict.way, wanted));
-            let slot = match (wanted, known) {
+            let reason = known
+                .as_ref()
+                .map_or(Reason::Route, |known| self.reason(&known.verdict.way, wanted.as_ref()));
+            let mut released = None;
+            let slot = match (&wanted, known) {
                 (None, None) => continue,
                 (None, Some(InstalledRoute { verdict, slot })) => {
                     F::mirrored_mut(self).installed.remove(net);
-                    self.release_hop(verdict.way, hops);
+                    self.release(&verdict.way, hops);
                     F::plan_mut(plan).routes_removed.push(*net);
                     plan.generations.push((slot, self.slots.raise(slot, reason)));
                     self.slots.give_back(slot);
                     continue;
                 }
                 (Some(_), Some(InstalledRoute { verdict, slot })) => {
-                    self.release_hop(verdict.way, hops);
+                    released = Some(verdict.way);
                     plan.generations.push((slot, self.slots.raise(slot, reason)));
                     slot
                 }
@@ -218,7 +244,7 @@ impl Fib {
                         let installed = &F::mirrored(self).installed;
                         let cover = ancestors::<F>(net).find(|net| installed.contains(net));
                         // S3: an address that was added is a route to itself.
-                        let is_local = wanted.is_some_and(|wanted| {
+                        let is_local = wanted.as_ref().is_some_and(|wanted| {
                             matches!(wanted.way, Way::Pass(Outcome::PassLocal, _))
                         });
                         let reason = if is_local { Reason::Address } else { Reason::Route };
@@ -227,11 +253,15 @@ impl Fib {
                     slot
                 }
             };
-            let Some(verdict) = wanted else { continue };
-            self.note_user::<F>(verdict.way, hops);
-            let route = InstalledRoute { verdict, slot };
-            F::mirrored_mut(self).installed.insert(*net, route);
+            let Some(Verdict { way, mtu }) = wanted else { continue };
+            let way = self.note_user::<F>(way, hops, plan);
+            // Now, so that what both ways lead to keeps its id.
+            if let Some(way) = released {
+                self.release(&way, hops);
+            }
+            let route = InstalledRoute { verdict: Verdict { way, mtu }, slot };
             F::plan_mut(plan).routes.push((*net, self.words::<F>(net, &route)));
+            F::mirrored_mut(self).installed.insert(*net, route);
         }
         self.renew_covers::<F>(&covers, plan);
         let routes = &mut F::plan_mut(plan).routes;
@@ -246,7 +276,7 @@ impl Fib {
     /// What stands in the trie for a route.
     fn words<F: NetFamily>(&self, net: &F::Net, route: &InstalledRoute) -> RouteWords {
         Route {
-            action: self.action(route.verdict.way),
+            action: self.action(&route.verdict.way),
             slot: route.slot,
             generation: self.slots.generation(route.slot).unwrap_or(0),
             mtu: route.verdict.mtu,
@@ -270,14 +300,14 @@ impl Fib {
     }
 
     /// Why the clones of a route go that led this way and now is what it is wanted to be.
-    fn reason(&self, way: Way, wanted: Option<Verdict>) -> Reason {
+    fn reason(&self, way: &Way, wanted: Option<&Verdict>) -> Reason {
         let ifindex = match way {
-            Way::OnLink(ifindex) => Some(ifindex),
-            Way::Via(key) => self.tables.neighbour_of(key).ok().map(|(ifindex, _)| ifindex),
-            Way::Pass(..) => None,
+            Way::OnLink(ifindex) => Some(*ifindex),
+            Way::Via(key) => self.tables.neighbour_of(*key).ok().map(|(ifindex, _)| ifindex),
+            Way::Group(_) | Way::Pass(..) => None,
         };
         let is_running = |ifindex| self.tables.links.get(&ifindex).is_some_and(Link::is_running);
-        match wanted.map(|wanted| wanted.way) {
+        match wanted.map(|wanted| &wanted.way) {
             Some(Way::Pass(Outcome::PassLocal, _)) => Reason::Address,
             Some(_) => Reason::Route,
             None if ifindex.is_some_and(|ifindex| !is_running(ifindex)) => Reason::LinkDown,
@@ -287,37 +317,72 @@ impl Fib {
         }
     }
 
-    fn action(&self, way: Way) -> Action {
+    fn action(&self, way: &Way) -> Action {
         match way {
-            Way::Pass(outcome, _) => Action::Pass(outcome),
-            Way::OnLink(ifindex) => Action::OnLink(ifindex),
+            Way::Pass(outcome, _) => Action::Pass(*outcome),
+            Way::OnLink(ifindex) => Action::OnLink(*ifindex),
             // One that has no id did not fit.
-            Way::Via(key) => match self.hops.get(&key) {
+            Way::Via(key) => match self.hops.get(key) {
                 Some(hop) => Action::Via(hop.id),
                 None => Action::Pass(Outcome::PassNeighbour),
+            },
+            Way::Group(key) => match self.groups.get(key) {
+                Some(group) => Action::Group(group.number),
+                None => Action::Pass(Outcome::PassRoute),
             },
         }
     }
 
-    /// A route leads this way from now on.
-    fn note_user<F: NetFamily>(&mut self, way: Way, hops: &mut BTreeSet<HopKey>) {
-        let Way::Via(key) = way else {
-            return;
-        };
-        hops.insert(key);
-        match self.hops.take(key) {
-            Some(hop) => hop.routes += 1,
-            None => {
-                let what = "there are more next hops than fit (--max-next-hops)";
-                F::mirrored_mut(self).full = Some(what);
+    /// A route leads this way from now on. Gives the way as it is kept.
+    fn note_user<F: NetFamily>(
+        &mut self,
+        way: Way,
+        hops: &mut BTreeSet<HopKey>,
+        plan: &mut Plan,
+    ) -> Way {
+        match &way {
+            Way::Via(key) => {
+                hops.insert(*key);
+                match self.hops.take(*key) {
+                    Some(hop) => hop.routes += 1,
+                    None => F::mirrored_mut(self).full = Some(NO_ROOM_FOR_HOPS),
+                }
+                way
             }
+            Way::Group(key) => {
+                let Some((held, group)) = self.groups.take(key) else {
+                    let reason = "there are more next-hop groups than fit";
+                    return Way::Pass(Outcome::PassRoute, reason);
+                };
+                group.routes += 1;
+                if group.routes == 1 {
+                    self.plan_group(&held, hops, plan);
+                }
+                Way::Group(held)
+            }
+            Way::OnLink(_) | Way::Pass(..) => way,
         }
     }
 
-    fn release_hop(&mut self, way: Way, hops: &mut BTreeSet<HopKey>) {
-        if let Way::Via(key) = way
-            && let Some(hop) = self.hops.get_mut(&key)
-        {
+    /// A route does not lead this way any more.
+    fn release(&mut self, way: &Way, hops: &mut BTreeSet<HopKey>) {
+        match way {
+            Way::Via(key) => self.release_hop(*key, hops),
+            Way::Group(key) => {
+                let Some(group) = self.groups.get_mut(key) else { return };
+                group.routes = group.routes.saturating_sub(1);
+                if group.routes == 0 {
+                    for member in self.groups.give_back(key).unwrap_or_default() {
+                        self.release_hop(member.key, hops);
+                    }
+                }
+            }
+            Way::OnLink(_) | Way::Pass(..) => {}
+        }
+    }
+
+    pub(super) fn release_hop(&mut self, key: HopKey, hops: &mut BTreeSet<HopKey>) {
+        if let Some(hop) = self.hops.get_mut(&key) {
             hop.routes = hop.routes.saturating_sub(1);
             hops.insert(key);
         }
@@ -388,8 +453,8 @@ impl Fib {
         Ok(NextHopVersion {
             id: 0,
             ifindex,
-            port: u16::try_from(ifindex).unwrap_or(0),
-            vlan: 0,
+            port: u16::try_from(self.tables.port_of(ifindex)).unwrap_or(0),
+            vlan: link.vlan.map_or(0, |vlan| vlan.id),
             mtu: u16::try_from(self.mtu(family, link)).unwrap_or(u16::MAX),
             addresses: NextHopVersion::addresses(destination, source),
             flags: NextHopVersion::USABLE | stale,
@@ -425,6 +490,9 @@ impl Fib {
         self.locals = wanted;
     }
 }
+
+/// Why a family stands aside that needs more ids than there are.
+pub(super) const NO_ROOM_FOR_HOPS: &str = "there are more next hops than fit (--max-next-hops)";
 
 /// NUD_STALE (include/uapi/linux/neighbour.h).
 const NUD_STALE: u16 = 0x04;

@@ -6,26 +6,30 @@
 //! kernel's tables, looked up naively, say.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, Ipv6Addr},
 };
 
 use ipnet::{IpNet, Ipv4Net};
 use proptest::prelude::*;
 use route_cache_common::{
-    Action, NextHop, NextHopId, Outcome, Route, V4, V6, next_hop::NextHopVersion, route::RouteWords,
+    Action, NextHop, NextHopId, Outcome, Route, V4, V6,
+    next_hop::NextHopVersion,
+    route::{BUCKETS, RouteWords},
 };
 
 use super::{
     family::{IpFamily, NetFamily},
+    groups::GroupOf,
+    installed::InstalledRoute,
     message::{
-        Event, Hop, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind, NextHopObject,
-        RouteInfo, RouteTarget, XDP_FEATURE_NDO_XMIT,
+        Event, GroupMember, Hop, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind,
+        NextHopObject, RouteInfo, RouteTarget, XDP_FEATURE_NDO_XMIT,
     },
     mirror::{Fib, Limits},
     plan::{Plan, RoutePlan},
     tables::Tables,
-    verdict::{HopKey, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Way},
+    verdict::{HopKey, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Verdict, Way},
 };
 
 /// Where a packet ends up: through a MAC address on an interface, or at the kernel.
@@ -64,6 +68,7 @@ struct DataPlane<F: NetFamily> {
     generations: HashMap<u32, u32>,
     hops: HashMap<u32, NextHop>,
     neighbours: HashMap<F::OnLink, NextHopId>,
+    buckets: HashMap<u32, NextHopId>,
     clones: HashMap<IpAddr, RouteWords>,
 }
 
@@ -74,39 +79,65 @@ impl<F: NetFamily> Default for DataPlane<F> {
             generations: HashMap::new(),
             hops: HashMap::new(),
             neighbours: HashMap::new(),
+            buckets: HashMap::new(),
             clones: HashMap::new(),
         }
     }
 }
 
 impl<F: NetFamily> DataPlane<F> {
-    /// What the program does, without the parts that other tests hold.
-    fn packet(&mut self, to: IpAddr) -> End {
-        let valid = |words: &RouteWords| {
-            self.is_current(*words) && self.version(NextHopId(words[0])).is_some()
+    /// What the program does with a packet whose hash picks this bucket, without the parts that other tests hold.
+    fn packet(&mut self, to: IpAddr, bucket: u32) -> End {
+        let words = self.words(to)?;
+        let id = match Route::unpack(words).action {
+            Action::Group(group) => self.bucket(group, bucket),
+            _ => NextHopId(words[0]),
         };
-        let clone = self.clones.get(&to).copied().filter(valid);
-        let words = match clone {
-            Some(words) => words,
-            None => {
-                let covering = self.routes.iter().filter(|(net, _)| covers::<F>(net, to));
-                let (_, words) = covering.max_by_key(|(net, _)| F::prefix_len(net)).ok_or(())?;
-                let id = match Route::unpack(*words).action {
-                    Action::Pass(_) | Action::Group(_) => return Err(()),
-                    Action::Via(id) => id,
-                    Action::OnLink(ifindex) => {
-                        *self.neighbours.get(&F::on_link(ifindex, octets::<F>(to))).ok_or(())?
-                    }
-                };
-                Route::resolved(*words, id)
-            }
-        };
-        let version = self.version(NextHopId(words[0])).ok_or(())?;
+        let version = self.version(id).ok_or(())?;
         if version.flags & NextHopVersion::USABLE == 0 {
             return Err(());
         }
         self.clones.insert(to, words);
         Ok((version.ifindex, version.addresses))
+    }
+
+    /// What the program finds for a destination.
+    fn words(&self, to: IpAddr) -> Result<RouteWords, ()> {
+        let valid = |words: &RouteWords| {
+            let is_group = matches!(Route::unpack(*words).action, Action::Group(_));
+            self.is_current(*words) && (is_group || self.version(NextHopId(words[0])).is_some())
+        };
+        if let Some(words) = self.clones.get(&to).copied().filter(valid) {
+            return Ok(words);
+        }
+        let covering = self.routes.iter().filter(|(net, _)| covers::<F>(net, to));
+        let (_, words) = covering.max_by_key(|(net, _)| F::prefix_len(net)).ok_or(())?;
+        match Route::unpack(*words).action {
+            Action::Pass(_) => Err(()),
+            Action::Via(id) => Ok(Route::resolved(*words, id)),
+            Action::Group(_) => Ok(*words),
+            Action::OnLink(ifindex) => {
+                let on_link = F::on_link(ifindex, octets::<F>(to));
+                Ok(Route::resolved(*words, *self.neighbours.get(&on_link).ok_or(())?))
+            }
+        }
+    }
+
+    fn bucket(&self, group: u32, bucket: u32) -> NextHopId {
+        self.buckets.get(&(group * BUCKETS + bucket)).copied().unwrap_or(NextHopId(0))
+    }
+
+    /// Where the packets of all flows to a destination end, each way taken once.
+    fn ends(&mut self, to: IpAddr) -> BTreeSet<End> {
+        let group = match self.words(to).map(|words| Route::unpack(words).action) {
+            Ok(Action::Group(group)) => Some(group),
+            _ => None,
+        };
+        let by_id: BTreeMap<_, _> = match group {
+            Some(group) => (0..BUCKETS).map(|at| (self.bucket(group, at), at)).collect(),
+            None => BTreeMap::from([(NextHopId::NONE, 0)]),
+        };
+        by_id.into_values().map(|bucket| self.packet(to, bucket)).collect()
     }
 
     /// The version of a next hop that still has this id.
@@ -125,6 +156,10 @@ impl<F: NetFamily> DataPlane<F> {
     fn take(&mut self, plan: &Plan, mut between: impl FnMut(&mut Self)) {
         for (index, element) in &plan.hops {
             self.hops.insert(*index, *element);
+            between(self);
+        }
+        for (bucket, id) in &plan.buckets {
+            self.buckets.insert(*bucket, *id);
             between(self);
         }
         let RoutePlan { neighbours_added, neighbours_removed, routes, routes_removed } =
@@ -157,30 +192,80 @@ fn covers<F: NetFamily>(net: &F::Net, to: IpAddr) -> bool {
     net.contains(&to)
 }
 
-/// What the tables say, looked up without any of the mirror's own structures.
-fn naive<F: NetFamily>(fib: &Fib, to: IpAddr) -> End {
+/// What the tables say, looked up without any of the mirror's own structures: where each flow may end, and each does.
+fn naive<F: NetFamily>(fib: &Fib, to: IpAddr) -> BTreeSet<End> {
     let tables = &fib.tables;
     let nets = F::tables(tables).routes.nets();
     let covering = nets.filter(|net| covers::<F>(net, to) && tables.verdict::<F>(net).is_some());
-    let best = covering.max_by_key(F::prefix_len).ok_or(())?;
-    let (ifindex, address) = match tables.verdict::<F>(&best).ok_or(())?.way {
-        Way::Pass(..) => return Err(()),
-        Way::OnLink(ifindex) => (ifindex, to),
-        Way::Via(HopKey::Neighbour(neighbour)) => neighbour,
+    let verdict = covering.max_by_key(F::prefix_len).and_then(|best| tables.verdict::<F>(&best));
+    let one = |end| BTreeSet::from([end]);
+    let Some(verdict) = verdict else {
+        return one(Err(()));
+    };
+    match verdict.way {
+        Way::Pass(..) => one(Err(())),
+        Way::OnLink(ifindex) => one(delivered(tables, ifindex, to)),
+        Way::Via(key) => one(through(tables, key)),
+        Way::Group(key) => {
+            let members = match &key.of {
+                GroupOf::Members(members) => members.iter().map(|member| member.key).collect(),
+                GroupOf::Object(id) => match tables.objects.get(id).map(|object| &object.kind) {
+                    Some(NextHopKind::Group(members)) => {
+                        members.iter().map(|member| HopKey::Object(member.id)).collect()
+                    }
+                    _ => Vec::new(),
+                },
+            };
+            let mut ends = BTreeSet::new();
+            for member in members {
+                match interface_of(tables, member) {
+                    // Deleted, and its routes may be gone with it: its share is the kernel's.
+                    Some(None) => ends.extend(one(Err(()))),
+                    Some(Some(ifindex)) if !tables.links[&ifindex].is_up() => {}
+                    Some(Some(_)) => ends.extend(one(through(tables, member))),
+                    // Not one to be taken through XDP: then none is.
+                    None => return one(Err(())),
+                }
+            }
+            if ends.is_empty() { one(Err(())) } else { ends }
+        }
+    }
+}
+
+/// The interface of a group's member; nothing inside if it was deleted, nothing if it has no gateway or is no next hop.
+fn interface_of(tables: &Tables, key: HopKey) -> Option<Option<Ifindex>> {
+    match key {
+        HopKey::Neighbour((ifindex, _)) => Some(Some(ifindex)),
+        HopKey::Object(id) if tables.unsure_objects.contains(&id) => Some(None),
+        HopKey::Object(id) => match tables.objects.get(&id)?.kind {
+            NextHopKind::Hop(Hop { ifindex, gateway: Some(_), encap: false, .. }) => {
+                Some(Some(ifindex))
+            }
+            _ => None,
+        },
+    }
+}
+
+fn through(tables: &Tables, key: HopKey) -> End {
+    let (ifindex, address) = match key {
+        HopKey::Neighbour(neighbour) => neighbour,
         // Its routes may be gone.
-        Way::Via(HopKey::Object(id)) if tables.unsure_objects.contains(&id) => return Err(()),
-        Way::Via(HopKey::Object(id)) => match tables.objects.get(&id).ok_or(())?.kind {
+        HopKey::Object(id) if tables.unsure_objects.contains(&id) => return Err(()),
+        HopKey::Object(id) => match tables.objects.get(&id).ok_or(())?.kind {
             NextHopKind::Hop(Hop { ifindex, gateway: Some(gateway), encap: false, .. }) => {
                 (ifindex, gateway)
             }
-            NextHopKind::Hop(_)
-            | NextHopKind::Group
-            | NextHopKind::Blackhole
-            | NextHopKind::Other => {
-                return Err(());
-            }
+            _ => return Err(()),
         },
     };
+    delivered(tables, ifindex, address)
+}
+
+fn delivered(tables: &Tables, ifindex: Ifindex, address: IpAddr) -> End {
+    // Its routes may be gone.
+    if tables.unsure.contains(&ifindex) {
+        return Err(());
+    }
     let link = tables.links.get(&ifindex).filter(|link| link.is_running()).ok_or(())?;
     let neighbour = tables.neighbours.get(&(ifindex, address)).ok_or(())?;
     let (Some(mac), true) = (neighbour.lladdr, neighbour.state == REACHABLE) else {
@@ -205,6 +290,7 @@ fn link(ifindex: Ifindex, flags: u32, mac: u8) -> Link {
         bus: Some("pci".into()),
         master: None,
         xdp_program: None,
+        vlan: None,
     }
 }
 
@@ -234,11 +320,14 @@ fn prefix<F: NetFamily>() -> impl Strategy<Value = IpNet> {
 
 fn hop<F: NetFamily>() -> impl Strategy<Value = Hop> {
     let gateway = |ifindex: u32, host: u8| address::<F>([192, 168, ifindex as u8, host]);
-    (2u32..=3, 0u8..=3, any::<bool>()).prop_map(move |(ifindex, host, encap)| Hop {
-        ifindex,
-        gateway: (host > 0).then(|| gateway(ifindex, host)),
-        encap: encap && host == 3,
-        flags: 0,
+    (2u32..=3, 0u8..=3, any::<bool>(), 1u32..=3).prop_map(move |(ifindex, host, encap, weight)| {
+        Hop {
+            ifindex,
+            weight,
+            gateway: (host > 0).then(|| gateway(ifindex, host)),
+            encap: encap && host == 3,
+            flags: 0,
+        }
     })
 }
 
@@ -246,7 +335,7 @@ fn route<F: NetFamily>() -> impl Strategy<Value = KernelRoute> {
     let target = prop_oneof![
         4 => hop::<F>().prop_map(RouteTarget::Hop),
         2 => (1u32..=3).prop_map(RouteTarget::Object),
-        1 => prop::collection::vec(hop::<F>(), 2).prop_map(RouteTarget::Multipath),
+        2 => prop::collection::vec(hop::<F>(), 2..4).prop_map(RouteTarget::Multipath),
     ];
     let table = prop_oneof![8 => Just(TABLE_MAIN), 1 => Just(TABLE_LOCAL), 1 => Just(TABLE_DEFAULT), 1 => Just(7)];
     let kind = prop_oneof![8 => Just(1u8), 1 => Just(2), 1 => Just(6), 1 => Just(9)];
@@ -285,7 +374,11 @@ fn neighbour<F: NetFamily>() -> impl Strategy<Value = Neighbour> {
 fn event<F: NetFamily>() -> impl Strategy<Value = Event> {
     let kind = prop_oneof![
         4 => hop::<F>().prop_map(NextHopKind::Hop),
-        1 => Just(NextHopKind::Group),
+        2 => prop::collection::vec((1u32..=3, 1u32..=3), 1..4).prop_map(|members| {
+            let member = |(id, weight)| GroupMember { id, weight };
+            NextHopKind::Group(members.into_iter().map(member).collect())
+        }),
+        1 => Just(NextHopKind::OtherGroup),
         1 => Just(NextHopKind::Blackhole),
     ];
     prop_oneof![
@@ -319,7 +412,7 @@ fn step<F: NetFamily>() -> impl Strategy<Value = Step> {
 
 fn begin<F: NetFamily>() -> Fib {
     // Six neighbours and three objects: indexes are used again.
-    let mut fib = Fib::new(Limits { routes: 64, hops: 9, bypass: false });
+    let mut fib = Fib::new(Limits { routes: 64, hops: 9, groups: 3, bypass: false });
     fib.replace(Tables::default());
     for ifindex in [2, 3] {
         fib.apply(Event::Link(link(ifindex, UP, 0)));
@@ -329,8 +422,10 @@ fn begin<F: NetFamily>() -> Fib {
             ifindex: ifindex as i32,
             forwarding: Some(true),
             rp_filter: Some(0),
+            ignores_linkdown: Some(false),
         }));
-        let connected = RouteTarget::Hop(Hop { ifindex, gateway: None, encap: false, flags: 0 });
+        let connected =
+            RouteTarget::Hop(Hop { ifindex, gateway: None, encap: false, weight: 1, flags: 0 });
         let connected = KernelRoute {
             prefix: net::<F>(&format!("192.168.{ifindex}.0/24")),
             info: RouteInfo { protocol: 2, ..info(connected) },
@@ -388,9 +483,9 @@ fn follows_the_tables<F: NetFamily>(
         }
         let plan = fib.plan();
         data_plane.take(&plan, |data_plane| {
-            for _ in 0..2 {
+            for bucket in [0, BUCKETS - 1] {
                 if let Some(to) = packets.next() {
-                    let _anywhere = data_plane.packet(to);
+                    let _anywhere = data_plane.packet(to, bucket);
                 }
             }
         });
@@ -399,12 +494,26 @@ fn follows_the_tables<F: NetFamily>(
             return Ok(());
         }
         for to in &destinations {
-            prop_assert_eq!(data_plane.packet(*to), naive::<F>(&fib, *to), "to {}", to);
+            let mut wanted = naive::<F>(&fib, *to);
+            // A group that found no number is the kernel's.
+            let net = fib_net::<F>(&fib, *to);
+            let kept = net.and_then(|net| F::mirrored(&fib).installed.get(&net));
+            if matches!(kept, Some(InstalledRoute { verdict: Verdict { way: Way::Pass(_, reason), .. }, .. })
+                if reason.contains("groups than fit"))
+            {
+                wanted = BTreeSet::from([Err(())]);
+            }
+            prop_assert_eq!(&data_plane.ends(*to), &wanted, "to {}", to);
             // The second packet of a kind goes by the clone.
-            prop_assert_eq!(data_plane.packet(*to), naive::<F>(&fib, *to), "to {}, cloned", to);
+            prop_assert_eq!(&data_plane.ends(*to), &wanted, "to {}, cloned", to);
         }
     }
     Ok(())
+}
+
+fn fib_net<F: NetFamily>(fib: &Fib, to: IpAddr) -> Option<F::Net> {
+    let nets = F::mirrored(fib).installed.nets().filter(|net| covers::<F>(net, to));
+    nets.max_by_key(F::prefix_len)
 }
 
 proptest! {
@@ -431,7 +540,8 @@ const GATEWAY: [u8; 4] = [192, 168, 2, 1];
 
 /// A route by a gateway that answers.
 fn by_gateway<F: NetFamily>(prefix: &str) -> KernelRoute {
-    let hop = Hop { ifindex: 2, gateway: Some(address::<F>(GATEWAY)), encap: false, flags: 0 };
+    let hop =
+        Hop { ifindex: 2, gateway: Some(address::<F>(GATEWAY)), encap: false, weight: 1, flags: 0 };
     KernelRoute { prefix: net::<F>(prefix), info: info(RouteTarget::Hop(hop)) }
 }
 
@@ -455,14 +565,14 @@ fn shadows<F: NetFamily>() {
     fib.apply(add(by_gateway::<F>("10.0.0.0/8")));
     let mut data_plane = DataPlane::<F>::default();
     data_plane.take(&fib.plan(), |_| ());
-    assert!(data_plane.packet(address::<F>([10, 0, 0, 1])).is_ok());
+    assert!(data_plane.packet(address::<F>([10, 0, 0, 1]), 0).is_ok());
     let mut blackhole = by_gateway::<F>("10.0.0.0/24");
     blackhole.info.kind = 6;
     let prefix = F::net(blackhole.prefix).expect("of this family");
     fib.apply(add(blackhole));
     data_plane.take(&fib.plan(), |_| ());
-    assert_eq!(data_plane.packet(address::<F>([10, 0, 0, 1])), Err(()));
-    assert!(data_plane.packet(address::<F>([10, 0, 1, 1])).is_ok());
+    assert_eq!(data_plane.packet(address::<F>([10, 0, 0, 1]), 0), Err(()));
+    assert!(data_plane.packet(address::<F>([10, 0, 1, 1]), 0).is_ok());
     let verdict = fib.tables.verdict::<F>(&prefix);
     assert!(matches!(
         verdict.map(|v| v.way),
@@ -477,7 +587,7 @@ fn row_23a_a_route_that_passes_shadows_the_less_specific_one() {
 }
 
 fn stands_aside_when_full<F: NetFamily>() {
-    let mut fib = Fib::new(Limits { routes: 2, hops: 8, bypass: true });
+    let mut fib = Fib::new(Limits { routes: 2, hops: 8, groups: 3, bypass: true });
     let route = |third: u8| KernelRoute {
         prefix: net::<F>(&format!("10.0.{third}.0/24")),
         info: RouteInfo { kind: 6, ..info(RouteTarget::None) },

@@ -27,6 +27,8 @@ pub(crate) struct Routes<F: NetFamily> {
     pub(crate) default_nets: BTreeSet<F::Net>,
     /// Prefixes with a route by a next-hop object.
     pub(crate) by_object: HashMap<u32, BTreeSet<F::Net>>,
+    /// Tables that had a route since the last dump, and whether one that is neither unicast nor an error.
+    pub(crate) used_tables: HashMap<u32, bool>,
 }
 
 impl<F: NetFamily> Default for Routes<F> {
@@ -37,6 +39,7 @@ impl<F: NetFamily> Default for Routes<F> {
             local_nets: BTreeSet::new(),
             default_nets: BTreeSet::new(),
             by_object: HashMap::new(),
+            used_tables: HashMap::new(),
         }
     }
 }
@@ -80,7 +83,8 @@ impl RouteTarget {
         match (self, other) {
             (Self::Hop(a), Self::Hop(b)) => same_hop(a, b),
             (Self::Multipath(a), Self::Multipath(b)) => {
-                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_hop(a, b))
+                a.len() == b.len()
+                    && a.iter().zip(b).all(|(a, b)| a.weight == b.weight && same_hop(a, b))
             }
             (Self::None | Self::Object(_) | Self::Hop(_) | Self::Multipath(_), _) => self == other,
         }
@@ -201,6 +205,8 @@ impl<F: NetFamily> Routes<F> {
 
     /// Enters a route into the indexes.
     fn note_nets(&mut self, net: &F::Net, route: &RouteInfo) {
+        // Unicast, blackhole, unreachable, prohibit, throw.
+        *self.used_tables.entry(route.table).or_default() |= !matches!(route.kind, 1 | 6..=9);
         if route.table == TABLE_DEFAULT {
             self.default_nets.insert(*net);
         }

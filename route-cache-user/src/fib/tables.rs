@@ -11,7 +11,8 @@ use route_cache_common::{V4, V6};
 use super::{
     family::{IpFamily, NetFamily},
     message::{
-        Address, Event, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopObject, Qdisc, Rule,
+        Address, Event, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind, NextHopObject,
+        Qdisc, Rule,
     },
     routes::Routes,
 };
@@ -131,6 +132,11 @@ const IFF_UP: u32 = 1;
 const IFF_LOWER_UP: u32 = 1 << 16;
 
 impl Link {
+    /// Up, whatever the carrier.
+    pub(crate) const fn is_up(&self) -> bool {
+        self.flags & IFF_UP != 0
+    }
+
     /// Up, with a carrier.
     pub(crate) const fn is_running(&self) -> bool {
         self.flags & IFF_UP != 0 && self.flags & IFF_LOWER_UP != 0
@@ -237,17 +243,27 @@ impl Tables {
         if was.as_ref() == Some(is) {
             return (Touched::Nothing, None);
         }
-        let went_down = was.is_some_and(|was| was.flags & IFF_UP != 0 && is.flags & IFF_UP == 0);
+        let lost =
+            |flag| was.as_ref().is_some_and(|was| was.flags & flag != 0) && is.flags & flag == 0;
+        // Next-hop objects, and their routes with them, go with the carrier already (`nh_netdev_event`).
+        let went_down = lost(IFF_UP) || (lost(IFF_LOWER_UP) && self.has_objects_on(ifindex));
         if went_down {
             self.unsure.insert(ifindex);
         }
         (Touched::Interface(ifindex), went_down.then_some(Cause::Link))
     }
 
+    fn has_objects_on(&self, ifindex: Ifindex) -> bool {
+        self.objects
+            .values()
+            .any(|object| matches!(&object.kind, NextHopKind::Hop(hop) if hop.ifindex == ifindex))
+    }
+
     fn netconf(&mut self, news: Netconf) -> (Touched, Option<Cause>) {
         let known = self.netconf_mut(news.family).entry(news.ifindex).or_insert(news);
         known.forwarding = news.forwarding.or(known.forwarding);
         known.rp_filter = news.rp_filter.or(known.rp_filter);
+        known.ignores_linkdown = news.ignores_linkdown.or(known.ignores_linkdown);
         match u32::try_from(news.ifindex) {
             Ok(ifindex) => (Touched::Interface(ifindex), None),
             Err(_) => (Touched::AllInterfaces, None),
@@ -336,6 +352,7 @@ mod tests {
                 target: RouteTarget::Hop(Hop {
                     ifindex: 2,
                     gateway: Some([10, 0, 0, gateway].into()),
+                    weight: 1,
                     encap: false,
                     flags: 0,
                 }),
@@ -419,6 +436,7 @@ mod tests {
             kind: None,
             bus: None,
             master: None,
+            vlan: None,
             xdp_program: None,
         };
         assert_eq!(tables.apply(Event::Link(up.clone())), (Touched::Interface(2), None));

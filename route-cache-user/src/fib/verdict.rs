@@ -1,11 +1,13 @@
 //! What may be done, and why not: pure judgements over the tables. The sentences are what `show` and `get` print.
 
-use route_cache_common::Outcome;
+use route_cache_common::{Outcome, Port, route::BUCKETS};
 
 use super::{
     family::{IpFamily, NetFamily, ancestors},
+    groups::{GroupKey, GroupOf, Member},
+    interlock::Subject,
     message::{
-        Hop, Ifindex, Link, Netconf, NextHopKind, RouteInfo, RouteTarget, Rule,
+        Address, Hop, Ifindex, Link, Netconf, NextHopKind, RouteInfo, RouteTarget,
         XDP_FEATURE_NDO_XMIT,
     },
     tables::{NeighbourKey, Tables},
@@ -30,19 +32,30 @@ pub(crate) enum HopKey {
     Object(u32),
 }
 
+/// The members of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// Every one.
+    pub(crate) all: Vec<Member<HopKey>>,
+    /// Those the kernel may choose.
+    pub(crate) usable: Vec<Member<HopKey>>,
+}
+
 /// What to do with packets that a prefix covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Way {
     /// Through a gateway.
     Via(HopKey),
     /// Straight to the destination, on this interface.
     OnLink(Ifindex),
+    /// Through one of several.
+    Group(GroupKey<HopKey>),
     /// Left to the kernel.
     Pass(Outcome, &'static str),
 }
 
 /// The judgement on a prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Verdict {
     /// What to do.
     pub(crate) way: Way,
@@ -118,7 +131,7 @@ impl Tables {
             Way::Pass(Outcome::PassRoute, "a local route covers the prefix")
         } else {
             match best.kind {
-                RTN_UNICAST => self.unicast(&best.target),
+                RTN_UNICAST => self.unicast(F::FAMILY, &best.target),
                 RTN_LOCAL | 4 => Way::Pass(outcome_of_kind(best.kind), "an address of this host"),
                 3 => Way::Pass(outcome_of_kind(best.kind), "a broadcast address"),
                 5 => Way::Pass(outcome_of_kind(best.kind), "a multicast route"),
@@ -132,23 +145,97 @@ impl Tables {
         Some(Verdict { way, mtu })
     }
 
-    fn unicast(&self, target: &RouteTarget) -> Way {
+    fn unicast(&self, family: IpFamily, target: &RouteTarget) -> Way {
         match target {
             RouteTarget::None => Way::Pass(Outcome::PassRoute, "the route has no next hop"),
             RouteTarget::Hop(hop) => way_of(hop),
-            RouteTarget::Multipath(_) => Way::Pass(Outcome::PassRoute, "a multipath route"),
-            RouteTarget::Object(id) => self.way_of_object(*id),
+            RouteTarget::Multipath(hops) => self.multipath(family, hops),
+            RouteTarget::Object(id) => self.way_of_object(family, *id),
         }
     }
 
-    /// Where a route by a next-hop object leads. What is wrong with the object is the next hop's affair.
-    pub(crate) fn way_of_object(&self, id: u32) -> Way {
-        match self.objects.get(&id).map(|object| object.kind) {
-            Some(NextHopKind::Hop(hop))
-                if hop.gateway.is_none() && !self.unsure_objects.contains(&id) =>
+    fn multipath(&self, family: IpFamily, hops: &[Hop]) -> Way {
+        /// With its last address goes the use of an interface (`fib_disable_ip`), which nothing but this flag tells.
+        const RTNH_F_DEAD: u32 = 1;
+        let mut members = Vec::with_capacity(hops.len());
+        for hop in hops {
+            let is_up = self.links.get(&hop.ifindex).is_some_and(Link::is_up);
+            if hop.flags & RTNH_F_DEAD != 0
+                && is_up
+                && self.addresses.iter().all(|address| address.ifindex != hop.ifindex)
             {
-                way_of(&hop)
+                return Way::Pass(
+                    Outcome::PassRoute,
+                    "a next hop is dead on an interface that is up",
+                );
             }
+            match way_of(hop) {
+                Way::Via(key) => members.push(Member { key, weight: hop.weight }),
+                Way::OnLink(_) => {
+                    return Way::Pass(Outcome::PassRoute, "a next hop of several has no gateway");
+                }
+                other @ (Way::Group(_) | Way::Pass(..)) => return other,
+            }
+        }
+        Way::Group(GroupKey { family, of: GroupOf::Members(members.into()) })
+    }
+
+    /// The members of a group, those left out that the kernel skips (row 22), or why it is left to the kernel.
+    pub(crate) fn members_of(&self, key: &GroupKey<HopKey>) -> Result<Judged, String> {
+        let all: Vec<_> = match &key.of {
+            GroupOf::Members(members) => members.to_vec(),
+            GroupOf::Object(id) => match self.objects.get(id).map(|object| &object.kind) {
+                Some(NextHopKind::Group(members)) => members
+                    .iter()
+                    .map(|member| Member { key: HopKey::Object(member.id), weight: member.weight })
+                    .collect(),
+                _ => return Err(format!("next-hop object {id} is not known as a group")),
+            },
+        };
+        if all.len() > BUCKETS as usize {
+            return Err(format!("there are more than {BUCKETS} next hops"));
+        }
+        let mut usable = Vec::with_capacity(all.len());
+        for member in &all {
+            // What is wrong with a member that is not skipped is its next hop's affair: its share passes.
+            let Ok((ifindex, _)) = self.neighbour_of(member.key) else {
+                if let HopKey::Object(id) = member.key
+                    && !self.unsure_objects.contains(&id)
+                {
+                    return Err(format!("member {id} is not a plain next hop with a gateway"));
+                }
+                usable.push(*member);
+                continue;
+            };
+            let Some(link) = self.links.get(&ifindex) else {
+                return Err(format!("interface {ifindex} of a member is gone"));
+            };
+            if link.is_up() && (link.is_running() || !self.ignores_linkdown(key.family, ifindex)) {
+                usable.push(*member);
+            }
+        }
+        Ok(Judged { all, usable })
+    }
+
+    /// Whether routes through an interface without carrier are skipped (`ip_ignore_linkdown`, `ip6_ignore_linkdown`).
+    fn ignores_linkdown(&self, family: IpFamily, ifindex: Ifindex) -> bool {
+        let (settings, all) = match family {
+            IpFamily::V4 => (&self.v4.netconf, Some(Netconf::ALL)),
+            IpFamily::V6 => (&self.v6.netconf, None),
+        };
+        std::iter::once(ifindex as i32).chain(all).any(|ifindex| {
+            settings.get(&ifindex).and_then(|netconf| netconf.ignores_linkdown) == Some(true)
+        })
+    }
+
+    /// Where a route by a next-hop object leads. What is wrong with the object is the next hop's affair.
+    pub(crate) fn way_of_object(&self, family: IpFamily, id: u32) -> Way {
+        if self.unsure_objects.contains(&id) {
+            return Way::Via(HopKey::Object(id));
+        }
+        match self.objects.get(&id).map(|object| &object.kind) {
+            Some(NextHopKind::Hop(hop)) if hop.gateway.is_none() => way_of(hop),
+            Some(NextHopKind::Group(_)) => Way::Group(GroupKey { family, of: GroupOf::Object(id) }),
             _ => Way::Via(HopKey::Object(id)),
         }
     }
@@ -161,15 +248,18 @@ impl Tables {
             HopKey::Object(id) if self.unsure_objects.contains(&id) => against(format!(
                 "next-hop object {id} was deleted: what is left of its routes is being read"
             )),
-            HopKey::Object(id) => match self.objects.get(&id).map(|object| object.kind) {
-                Some(NextHopKind::Hop(hop)) => match way_of(&hop) {
+            HopKey::Object(id) => match self.objects.get(&id).map(|object| &object.kind) {
+                Some(NextHopKind::Hop(hop)) => match way_of(hop) {
                     Way::Via(HopKey::Neighbour(neighbour)) => Ok(neighbour),
                     Way::Pass(_, reason) => against(format!("next-hop object {id}: {reason}")),
-                    Way::Via(HopKey::Object(_)) | Way::OnLink(_) => {
+                    Way::Via(HopKey::Object(_)) | Way::OnLink(_) | Way::Group(_) => {
                         against(format!("next-hop object {id} has no gateway"))
                     }
                 },
-                Some(NextHopKind::Group) => against(format!("next-hop object {id} is a group")),
+                Some(NextHopKind::Group(_)) => against(format!("next-hop object {id} is a group")),
+                Some(NextHopKind::OtherGroup) => against(format!(
+                    "next-hop object {id} is a resilient group, whose buckets the kernel moves by itself"
+                )),
                 Some(NextHopKind::Blackhole) => {
                     against(format!("next-hop object {id} is a blackhole"))
                 }
@@ -215,13 +305,23 @@ impl Tables {
         if link.hardware != ARPHRD_ETHER || link.mac.is_none() {
             return against(format!("{name} is not an Ethernet interface"));
         }
-        if let Some(kind) = link.kind.as_deref().filter(|kind| *kind != "veth") {
+        if let Some(vlan) = link.vlan {
+            let because = |reason| Against { outcome: Outcome::PassEgress, reason };
+            let lower = self.below(link, vlan).map_err(because)?;
+            if vlan.maps_priority {
+                return against(format!(
+                    "{name} has an egress priority mapping (`ip link set {name} type vlan egress-qos-map`)"
+                ));
+            }
+            self.egress(lower, bypass)?;
+        } else if let Some(kind) = link.kind.as_deref().filter(|kind| *kind != "veth") {
             return against(format!("{name} is a {kind}, over which redirects are not proven"));
         }
         if let Some(master) = link.master {
             return against(format!("{name} is enslaved to {}", self.link_name(master)));
         }
         match self.features.get(&ifindex) {
+            _ if link.vlan.is_some() => {}
             None => {
                 return against(format!(
                     "the kernel does not tell whether {name} takes redirected frames"
@@ -258,6 +358,26 @@ impl Tables {
             return vec![format!("interface {ifindex} is gone")];
         };
         let name = &link.name;
+        let mut reasons = self.against_frames(link, bypass);
+        if let Some(vlan) = link.vlan {
+            match self.below(link, vlan) {
+                Err(reason) => reasons.push(reason),
+                Ok(lower) => match self.links.get(&lower) {
+                    Some(lower) => reasons.extend(self.against_frames(lower, bypass)),
+                    None => reasons.push(format!("the interface below {name} is gone")),
+                },
+            }
+        }
+        if family == IpFamily::V4 {
+            reasons.extend(self.against_settings4(ifindex, name));
+        }
+        reasons.extend(self.against_rules_of(family, name));
+        reasons
+    }
+
+    /// What stands against taking frames from an interface, whatever is in them.
+    fn against_frames(&self, link: &Link, bypass: bool) -> Vec<String> {
+        let name = &link.name;
         let mut reasons = Vec::new();
         if !link.is_running() {
             reasons.push(format!("{name} is down or has no carrier"));
@@ -268,12 +388,9 @@ impl Tables {
         if let Some(master) = link.master {
             reasons.push(format!("{name} is enslaved to {}", self.link_name(master)));
         }
-        if family == IpFamily::V4 {
-            reasons.extend(self.against_settings4(ifindex, name));
-        }
         let on_ingress = |kind: &str| matches!(kind, "ingress" | "clsact");
-        if let Some(qdisc) =
-            self.qdiscs.get(&ifindex).into_iter().flatten().find(|q| on_ingress(&q.kind))
+        let mut qdiscs = self.qdiscs.get(&link.ifindex).into_iter().flatten();
+        if let Some(qdisc) = qdiscs.find(|qdisc| on_ingress(&qdisc.kind))
             && !bypass
         {
             reasons.push(format!("{name} has a tc {} hook, which XDP would bypass", qdisc.kind));
@@ -284,50 +401,55 @@ impl Tables {
     /// What the IPv4 settings of an interface stand against. IPv6 asks for no more than that forwarding is on for all.
     fn against_settings4(&self, ifindex: Ifindex, name: &str) -> Vec<String> {
         let mut reasons = Vec::new();
-        let setting = |ifindex: i32| self.v4.netconf.get(&ifindex);
-        if setting(ifindex as i32).and_then(|netconf| netconf.forwarding) != Some(true) {
+        let setting = self.v4.netconf.get(&(ifindex as i32));
+        if setting.and_then(|netconf| netconf.forwarding) != Some(true) {
             reasons.push(format!("IPv4 forwarding is off on {name}"));
         }
-        let rp_filter = |ifindex: i32| setting(ifindex).and_then(|netconf| netconf.rp_filter);
-        match (rp_filter(ifindex as i32), rp_filter(Netconf::ALL)) {
-            (Some(0), Some(0)) => {}
-            (Some(own), Some(all)) => {
-                reasons.push(format!("rp_filter is {} on {name}", own.max(all)));
-            }
-            _ => reasons.push(format!("rp_filter of {name} is not known")),
+        match self.reverse_path(ifindex) {
+            None => reasons.push(format!("rp_filter of {name} is not known")),
+            Some(0) => {}
+            Some(mode) => reasons.extend(self.against_ways_back(name, mode)),
         }
         reasons
     }
 
-    /// Whether checksums of frames received here may still be somebody's to complete (row 39a).
-    pub(crate) fn has_partial_checksums(&self, ifindex: Ifindex) -> bool {
-        self.links.get(&ifindex).is_none_or(|link| {
-            link.kind.is_some()
-                || link.bus.as_deref().is_none_or(|bus| !matches!(bus, "pci" | "usb" | "platform"))
-        })
+    /// How the way back to IPv4 sources is checked: 0 not at all, [`Port::REVERSE_STRICT`] or [`Port::REVERSE_LOOSE`].
+    pub(crate) fn reverse_path(&self, ifindex: Ifindex) -> Option<u16> {
+        let rp_filter = |ifindex: i32| self.v4.netconf.get(&ifindex).and_then(|n| n.rp_filter);
+        let is_own = |address: &Address| address.ifindex == ifindex && address.local.is_ipv4();
+        match rp_filter(ifindex as i32)?.max(rp_filter(Netconf::ALL)?) {
+            0 => Some(0),
+            1 => Some(Port::REVERSE_STRICT),
+            // Without an address of its own an interface is as strict in loose mode (`__fib_validate_source`).
+            _ if !self.addresses.iter().any(is_own) => Some(Port::REVERSE_STRICT),
+            _ => Some(Port::REVERSE_LOOSE),
+        }
     }
 
-    /// What policy rules stand against a family as a whole (row 19): anything but the kernel's own.
-    pub(crate) fn against_rules<F: NetFamily>(&self) -> Option<String> {
-        const LOOKUP: u8 = 1;
-        let rules = &F::tables(self).rules;
-        let is_default = |rule: &Rule| {
-            !rule.selective
-                && rule.action == LOOKUP
-                && F::RULES.contains(&(rule.priority, rule.table))
-        };
-        let (count, command) = match F::FAMILY {
-            IpFamily::V4 => ("three", "ip rule"),
-            IpFamily::V6 => ("two", "ip -6 rule"),
-        };
-        if let Some(rule) = rules.iter().find(|rule| !is_default(rule)) {
+    /// What stands against judging ways back from the tables.
+    fn against_ways_back(&self, name: &str, mode: u16) -> Option<String> {
+        if let Some(priority) = self.rule_of_ways_back() {
             return Some(format!(
-                "policy rule {} is beyond the default {count} (`{command}`)",
-                rule.priority
+                "rp_filter is on at {name}, and policy rule {priority} can apply to the way back (`ip rule`)"
             ));
         }
-        (rules.len() != F::RULES.len()).then(|| {
-            format!("{} of the default {count} policy rules are there (`{command}`)", rules.len())
+        // Strict mode compares with an interface that has just received something.
+        let is_skipped = |link: &&Link| {
+            link.is_up() && !link.is_running() && self.ignores_linkdown(IpFamily::V4, link.ifindex)
+        };
+        let skipped =
+            self.links.values().find(is_skipped).filter(|_| mode == Port::REVERSE_LOOSE)?;
+        Some(format!(
+            "rp_filter is loose at {name}, and routes through {} are ignored while it has no carrier",
+            skipped.name
+        ))
+    }
+
+    /// Whether checksums of frames received here may still be somebody's to complete (row 39a).
+    pub(crate) fn has_partial_checksums(&self, ifindex: Ifindex) -> bool {
+        self.links.get(&self.port_of(ifindex)).is_none_or(|link| {
+            link.kind.is_some()
+                || link.bus.as_deref().is_none_or(|bus| !matches!(bus, "pci" | "usb" | "platform"))
         })
     }
 
@@ -348,9 +470,21 @@ impl Tables {
             && routes.any(|r| r.kind == RTN_LOCAL && r.protocol != RTPROT_KERNEL)
     }
 
-    /// Indexes and names of all interfaces.
-    pub(crate) fn link_names(&self) -> Vec<(Ifindex, String)> {
-        self.links.values().map(|link| (link.ifindex, link.name.clone())).collect()
+    /// What polling has to look at.
+    pub(crate) fn subjects(&self) -> Vec<Subject> {
+        self.links
+            .values()
+            .map(|link| Subject {
+                ifindex: link.ifindex,
+                name: link.name.clone(),
+                may_hide_tags: match link.kind.as_deref() {
+                    None => link.hardware == ARPHRD_ETHER,
+                    Some("veth") => self.vlans_on(link.ifindex).next().is_some(),
+                    Some(_) => false,
+                },
+                is_virtual: link.kind.is_some(),
+            })
+            .collect()
     }
 
     /// Name of an interface, or its number.

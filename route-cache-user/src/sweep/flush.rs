@@ -3,7 +3,7 @@
 use std::io;
 
 use ipnet::IpNet;
-use route_cache_common::{ClonedRoute, NextHopId, V4, V6};
+use route_cache_common::{Action, ClonedRoute, NextHopId, Route, V4, V6};
 
 use super::{BATCH, policy::Reason};
 use crate::{
@@ -28,13 +28,24 @@ pub(crate) struct Choice {
 impl Choice {
     fn fits<F: NetFamily>(&self, state: &State, to: F::Address, clone: &ClonedRoute) -> bool {
         let is_inside = self.prefix.is_none_or(|prefix| prefix.contains(&F::ip(to)));
-        is_inside && self.ifindex.is_none_or(|ifindex| goes_through(state, clone) == Some(ifindex))
+        is_inside && self.ifindex.is_none_or(|ifindex| may_go_through(state, clone, ifindex))
     }
 }
 
-fn goes_through(state: &State, clone: &ClonedRoute) -> Option<Ifindex> {
-    let (key, _) = state.fib.hops.of(NextHopId(clone.route[0]))?;
-    state.fib.tables.neighbour_of(*key).ok().map(|(ifindex, _)| ifindex)
+/// Whether the next hop is behind an interface, or one of several is.
+fn may_go_through(state: &State, clone: &ClonedRoute, ifindex: Ifindex) -> bool {
+    let fib = &state.fib;
+    let is_behind =
+        |key| matches!(fib.tables.neighbour_of(key), Ok((behind, _)) if behind == ifindex);
+    match Route::unpack(clone.route).action {
+        Action::Group(number) => fib
+            .groups
+            .of(number)
+            .is_some_and(|group| group.members.iter().any(|member| is_behind(member.key))),
+        Action::Via(_) | Action::OnLink(_) | Action::Pass(_) => {
+            fib.hops.of(NextHopId(clone.route[0])).is_some_and(|(key, _)| is_behind(*key))
+        }
+    }
 }
 
 /// Removes the clones of all CPUs that are chosen, for this reason. Returns how many. Blocks.

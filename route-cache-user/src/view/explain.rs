@@ -8,7 +8,7 @@ use crate::{
     agent::State,
     fib::{
         family::NetFamily,
-        verdict::{HopKey, Verdict, Way},
+        verdict::{HopKey, Way},
     },
 };
 
@@ -34,9 +34,23 @@ pub(super) fn explain<F: NetFamily>(
     let Some(prefix) = prefix else {
         return (Outcome::PassNoRoute, format!("no route covers {dst}"));
     };
-    if let Some(Verdict { way: Way::Pass(outcome, reason), .. }) =
-        F::mirrored(&state.fib).installed.get(&prefix).map(|known| known.verdict)
-    {
+    let way = F::mirrored(&state.fib).installed.get(&prefix).map(|known| known.verdict.way);
+    if let Some(Way::Group(key)) = &way {
+        let group = state.fib.groups.get(key);
+        return match group.and_then(|group| group.reason.as_ref()) {
+            Some(reason) => {
+                (Outcome::PassRoute, format!("the kernel picks one of the next hops: {reason}"))
+            }
+            None if cloned => (
+                Outcome::ForwardedClone,
+                format!("it has a clone of {prefix}; each flow has one of its next hops"),
+            ),
+            None => {
+                (Outcome::ForwardedRoute, format!("each flow has one of the next hops of {prefix}"))
+            }
+        };
+    }
+    if let Some(Way::Pass(outcome, reason)) = way {
         let owner = state.fib.tables.addresses.iter().find(|address| address.local == dst);
         let whose =
             owner.map(|address| format!(" (of {})", state.fib.tables.link_name(address.ifindex)));

@@ -3,6 +3,7 @@
 //! [`rows`]: the listings; [`explain`]: why a packet goes where it goes.
 
 mod explain;
+mod members;
 mod rows;
 
 use std::{collections::BTreeMap, net::IpAddr, ops::Bound, sync::Arc};
@@ -177,25 +178,31 @@ impl Source for View {
     fn interfaces(&self) -> Result<Vec<InterfaceEntry>> {
         let state = self.shared.read();
         let wanted = |ifindex: &Ifindex| {
-            state.attachments.is_attached(*ifindex) || state.attachments.failure(*ifindex).is_some()
+            state.attachments.is_attached(state.fib.tables.port_of(*ifindex))
+                || state.attachments.failure(*ifindex).is_some()
         };
         let links = state.fib.tables.links.values().filter(|link| wanted(&link.ifindex));
         Ok(links
             .map(|link| {
-                let attached = state.attachments.is_attached(link.ifindex);
+                let port = state.fib.tables.port_of(link.ifindex);
+                let attached = state.attachments.is_attached(port);
+                let asked_for = state.fib.is_attached(link.ifindex);
                 let failure = state.attachments.failure(link.ifindex).map(str::to_owned);
                 let of_family = |family| interface_status(&state, family, link.ifindex);
                 let (v4, v6) = (of_family(IpFamily::V4), of_family(IpFamily::V6));
-                let reasons = failure.into_iter().chain(v4.reasons).collect();
+                let alone = (attached && !asked_for)
+                    .then(|| "only VLAN devices of it were asked for".to_owned());
+                let reasons = failure.into_iter().chain(alone).chain(v4.reasons).collect();
                 InterfaceEntry {
                     name: link.name.clone(),
                     ifindex: link.ifindex,
+                    port: (port != link.ifindex).then(|| state.fib.tables.link_name(port)),
                     mode: if attached { state.attachments.mode_name() } else { "none" }.into(),
-                    accelerating: attached && v4.ingress && state.fib.reasons::<V4>().is_empty(),
+                    accelerating: asked_for && v4.ingress && state.fib.reasons::<V4>().is_empty(),
                     egress: v4.egress,
                     reasons,
                     ipv6: FamilyInterface {
-                        accelerating: attached
+                        accelerating: asked_for
                             && v6.ingress
                             && state.fib.reasons::<V6>().is_empty(),
                         egress: v6.egress,
@@ -298,10 +305,14 @@ impl View {
         let installed = &F::mirrored(&state.fib).installed;
         let net = installed.longest_match(dst);
         let way = net.and_then(|net| installed.get(&net)).map(|known| known.verdict.way);
+        let members = match &way {
+            Some(Way::Group(key)) => members::members(&state, key),
+            Some(Way::Via(_) | Way::OnLink(_) | Way::Pass(..)) | None => Vec::new(),
+        };
         let hop = match way {
             Some(Way::Via(key)) => Some(key),
             Some(Way::OnLink(ifindex)) => Some(HopKey::Neighbour((ifindex, F::ip(dst)))),
-            Some(Way::Pass(..)) | None => None,
+            Some(Way::Group(_) | Way::Pass(..)) | None => None,
         };
         let (outcome, reason) =
             explain::explain::<F>(&state, F::ip(dst), net, hop, !clones.is_empty());
@@ -311,6 +322,7 @@ impl View {
             reason,
             route: net.and_then(|net| route_entry::<F>(&state, &net)),
             next_hop: hop.and_then(|key| hop_entry(&state, key)),
+            members,
             clones,
         })
     }

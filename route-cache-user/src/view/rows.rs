@@ -1,18 +1,19 @@
 //! Rows of the listings, in the words of `ip`.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
-use route_cache_common::{ClonedRoute, Outcome, Route, next_hop::NextHopVersion};
+use route_cache_common::{Action, ClonedRoute, Outcome, Route, next_hop::NextHopVersion};
 
 use crate::{
     agent::{Shared, State},
     control::protocol::{CloneEntry, NextHopEntry, RouteEntry},
     fib::{
         family::NetFamily,
+        groups::Group,
         verdict::{HopKey, Way, kind_name, table_name},
     },
 };
@@ -31,7 +32,10 @@ pub(super) fn clone_entry<F: NetFamily>(
     if state.fib.slots.generation(route.slot) != Some(route.generation) {
         return None;
     }
-    let hop = names.0.get(&clone.route[0])?;
+    let hop = match route.action {
+        Action::Group(group) => names.groups.get(&group)?,
+        Action::Via(_) | Action::OnLink(_) | Action::Pass(_) => names.hops.get(&clone.route[0])?,
+    };
     let dst = F::ip(destination);
     let now = clock.now();
     let expiry = shared.policy.read().expiry(clone.last_used);
@@ -42,7 +46,7 @@ pub(super) fn clone_entry<F: NetFamily>(
         family: F::FAMILY.name().into(),
         cpu,
         prefix: F::prefix(destination, route.prefix_len)?.into(),
-        via: Some(hop.address).filter(|via| *via != dst),
+        via: hop.address.filter(|via| *via != dst),
         dev: hop.dev.clone(),
         mtu: route_mtu.map_or(hop.mtu, |mtu| mtu.min(hop.mtu)),
         packets: clone.packets,
@@ -57,10 +61,14 @@ pub(super) fn clone_entry<F: NetFamily>(
 const IN_USE: Duration = Duration::from_secs(1);
 
 /// Next hops by id, in words.
-pub(super) struct HopNames(HashMap<u32, HopName>);
+pub(super) struct HopNames {
+    hops: HashMap<u32, HopName>,
+    groups: HashMap<u32, HopName>,
+}
 
 struct HopName {
-    address: IpAddr,
+    /// Of one next hop.
+    address: Option<IpAddr>,
     dev: String,
     mtu: u32,
 }
@@ -71,9 +79,20 @@ impl HopNames {
         let named = state.fib.hops.iter().filter_map(|(key, hop)| {
             let (ifindex, address) = tables.neighbour_of(*key).ok()?;
             let mtu = state.fib.mtu_of(ifindex, address);
-            Some((hop.id.0, HopName { address, dev: tables.link_name(ifindex), mtu }))
+            let name = HopName { address: Some(address), dev: tables.link_name(ifindex), mtu };
+            Some((hop.id.0, name))
         });
-        Self(named.collect())
+        let hops: HashMap<u32, HopName> = named.collect();
+        let of_group = |group: &Group<HopKey>| {
+            let ids = group.members.iter().filter_map(|member| state.fib.hops.get(&member.key));
+            let known: Vec<_> = ids.filter_map(|hop| hops.get(&hop.id.0)).collect();
+            let devices: BTreeSet<_> = known.iter().map(|hop| hop.dev.as_str()).collect();
+            let dev = devices.into_iter().collect::<Vec<_>>().join(",");
+            let mtu = known.iter().map(|hop| hop.mtu).min().unwrap_or(0);
+            (group.number, HopName { address: None, dev, mtu })
+        };
+        let groups = state.fib.groups.iter().map(of_group).collect();
+        Self { hops, groups }
     }
 }
 
@@ -92,6 +111,10 @@ pub(super) fn route_entry<F: NetFamily>(state: &State, net: &F::Net) -> Option<R
             None,
             state.fib.egress(F::FAMILY, ifindex).err().map(|against| against.reason),
         ),
+        Some(Way::Group(key)) => {
+            let reason = state.fib.groups.get(&key).and_then(|group| group.reason.clone());
+            (best.target.first_interface(), None, reason)
+        }
         Some(Way::Via(key)) => {
             let neighbour = tables.neighbour_of(key).ok();
             let reason = state.fib.hops.get(&key).and_then(|hop| hop.reason.clone());
@@ -126,6 +149,11 @@ pub(super) fn hop_entry(state: &State, key: HopKey) -> Option<NextHopEntry> {
             .and_then(|neighbour| neighbour.lladdr)
             .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
         neighbour: neighbour.map_or("none", |neighbour| neighbour_state(neighbour.state)).into(),
+        vlan: at.and_then(|(i, _)| tables.links.get(&i)?.vlan).map(|vlan| vlan.id),
+        port: at
+            .map(|(ifindex, _)| (ifindex, tables.port_of(ifindex)))
+            .filter(|(ifindex, port)| ifindex != port)
+            .map(|(_, port)| tables.link_name(port)),
         mtu: at.map_or(0, |(ifindex, address)| state.fib.mtu_of(ifindex, address)),
         routes: hop.routes,
         usable: hop.reason.is_none(),

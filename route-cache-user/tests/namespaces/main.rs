@@ -15,6 +15,7 @@
 //! - `next_packet`: routes, next hops, neighbours, interfaces and addresses change.
 //! - `ipv6`: the same of IPv6, with real hosts.
 //! - `standing_aside`: settings that leave the packets to the kernel.
+//! - `ecmp`: routes by several next hops. `vlan`: VLAN devices and VRFs.
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
@@ -38,6 +39,7 @@ mod clock_jumps;
 mod clones;
 mod configured;
 mod consistency;
+mod ecmp;
 mod expiry;
 mod forwarding;
 mod ipv6;
@@ -52,3 +54,4 @@ mod purging;
 mod refusals;
 mod shrinking;
 mod standing_aside;
+mod vlan;

@@ -120,6 +120,11 @@ impl Router {
         Self { agent, place }
     }
 
+    /// With an agent of one's own.
+    pub const fn around(agent: Agent, place: Place) -> Self {
+        Self { agent, place }
+    }
+
     /// A fresh lab whose stream is known to be forwarded by XDP.
     pub fn forwarding(label: &str) -> Self {
         let router = Self::start(label);

@@ -16,8 +16,8 @@ fn spoofed(router: &Router) -> Flow {
 }
 
 #[test]
-fn row_17_rp_filter_on_the_ingress_is_the_kernels() {
-    let router = Router::start("rp-filter");
+fn row_17_strict_rp_filter_drops_the_same_and_the_rest_is_forwarded() {
+    let router = Router::start("rp-strict");
     let spoofed = spoofed(&router);
     for scope in ["left", "all"] {
         router.await_forwarding(spoofed);
@@ -27,9 +27,8 @@ fn row_17_rp_filter_on_the_ingress_is_the_kernels() {
                 router.router.sysctl(&name, "1").unwrap();
             })
             .moves(Exit::Server, Exit::Nowhere);
-        router.await_interface_reason("left", "rp_filter is 1 on left");
-        router.await_pass(spoofed, "pass_interface");
-        // What the reverse path allows still gets through.
+        router.await_pass(spoofed, "pass_reverse_path");
+        router.await_forwarding(router.flow());
         router.during("rp_filter 1, an honest source", || ()).stays(Exit::Server);
 
         router
@@ -39,6 +38,38 @@ fn row_17_rp_filter_on_the_ingress_is_the_kernels() {
             .moves(Exit::Nowhere, Exit::Server);
     }
     router.await_forwarding(spoofed);
+}
+
+#[test]
+fn row_17_loose_rp_filter_drops_the_same_and_the_rest_is_forwarded() {
+    let router = Router::start("rp-loose");
+    let elsewhere = spoofed(&router);
+    let nowhere = Flow { source: Ipv4Addr::new(10, 78, 0, 1), ..router.flow() };
+    router.await_forwarding(nowhere);
+    // The stricter of the two counts, and 2 is the larger.
+    router.router.sysctl("net/ipv4/conf/all/rp_filter", "1").unwrap();
+    router.await_pass(elsewhere, "pass_reverse_path");
+    router.router.sysctl("net/ipv4/conf/left/rp_filter", "2").unwrap();
+    router.await_forwarding(elsewhere);
+    router.await_pass(nowhere, "pass_reverse_path");
+    router.during_flow("rp_filter 2, a route back", elsewhere, BOUND, || ()).stays(Exit::Server);
+    router
+        .during_flow("ip route add, the way back", nowhere, BOUND, || {
+            router.ip("route add 10.78.0.0/16 via 10.0.3.2");
+        })
+        .moves(Exit::Nowhere, Exit::Server);
+    router.await_forwarding(nowhere);
+    router.ip("route replace blackhole 10.78.0.0/16");
+    router.await_pass(nowhere, "pass_reverse_path");
+    router.during_flow("a blackhole back", nowhere, BOUND, || ()).stays(Exit::Nowhere);
+
+    // Without an address of its own, loose is as strict as strict.
+    router.ip("route add 10.0.1.2 dev left scope link");
+    router.ip("neigh replace 10.0.1.2 dev left nud permanent lladdr 02:00:00:00:00:11");
+    router.ip("addr del 10.0.1.1/24 dev left");
+    router.ip("route replace 10.0.1.2 dev left scope link");
+    router.await_pass(elsewhere, "pass_reverse_path");
+    router.during_flow("rp_filter 2, no address", elsewhere, BOUND, || ()).stays(Exit::Nowhere);
 }
 
 #[test]
@@ -66,7 +97,7 @@ fn row_19_a_policy_rule_is_the_kernels() {
         router.ip("rule add from 10.0.1.2 lookup 100");
     });
     account.moves(Exit::Server, Exit::Other).without_loss();
-    router.await_reason("beyond the default three");
+    router.await_reason("can lead packets elsewhere");
     router.await_pass(router.flow(), "pass_disabled");
     assert_eq!(router.get("10.9.0.1")["outcome"], "pass_disabled");
 
@@ -78,6 +109,59 @@ fn row_19_a_policy_rule_is_the_kernels() {
 }
 
 #[test]
+fn row_19_a_rule_for_one_interface_leaves_the_others_alone() {
+    let router = Router::forwarding("rule-iif");
+    router.ip("route add default via 10.0.3.2 table 100");
+    let account = router.during("ip rule add iif right", || {
+        router.ip("rule add pref 50 iif right lookup 100");
+    });
+    account.stays(Exit::Server);
+    router.await_interface_reason("right", "policy rule 50 is for packets from right");
+    router.await_forwarding(router.flow());
+
+    let account = router.during("ip rule add iif left", || {
+        router.ip("rule add pref 60 iif left lookup 100");
+    });
+    account.moves(Exit::Server, Exit::Other).without_loss();
+    router.await_interface_reason("left", "policy rule 60 is for packets from left");
+    router.await_pass(router.flow(), "pass_interface");
+    let account = router.during("ip rule del iif left", || {
+        router.ip("rule del pref 60");
+    });
+    account.moves(Exit::Other, Exit::Server).without_loss();
+    router.await_forwarding(router.flow());
+
+    // The way back is looked up as if the packet came from where it leaves, which is right.
+    router.router.sysctl("net/ipv4/conf/left/rp_filter", "1").unwrap();
+    router.await_interface_reason("left", "policy rule 50 can apply to the way back");
+    router.during("rp_filter 1 and a rule", || ()).stays(Exit::Nowhere);
+}
+
+#[test]
+fn row_19_rules_that_no_forwarded_packet_meets_change_nothing() {
+    let router = Router::forwarding("rule-harmless");
+    router.ip("route add default via 10.0.3.2 table 100");
+    let account = router.during("harmless rules", || {
+        router.ip("rule add pref 40 oif right lookup 100");
+        router.ip("rule add pref 41 iif lo lookup 100");
+        router.ip("rule add pref 42 lookup 200");
+        router.ip("rule add pref 43 lookup main");
+    });
+    account.stays(Exit::Server);
+    router.await_forwarding(router.flow());
+    let before = router.forwarded();
+    router.during("nothing", || ()).stays(Exit::Server);
+    assert!(router.forwarded() > before);
+
+    // A table looked up for all packets is harmless as long as it is empty.
+    let account = router.during("a route in table 200", || {
+        router.ip("route add 10.9.0.0/16 via 10.0.3.2 table 200");
+    });
+    account.moves(Exit::Server, Exit::Other).without_loss();
+    router.await_reason("policy rule 42 looks up table 200");
+}
+
+#[test]
 fn row_19_a_missing_default_rule_is_noticed() {
     let router = Router::forwarding("no-rule");
     router
@@ -85,7 +169,7 @@ fn row_19_a_missing_default_rule_is_noticed() {
             router.ip("rule del pref 32766");
         })
         .moves(Exit::Server, Exit::Nowhere);
-    router.await_reason("of the default three policy rules");
+    router.await_reason("in another order, or not all of them");
     router.ip("rule add pref 32766 lookup main");
     router.await_forwarding(router.flow());
 }

@@ -51,14 +51,15 @@ pub(super) fn on_mirror(test: impl FnOnce(&mut Mirror<'_>) + Send) {
 /// The same with other sizes.
 pub(super) fn on_mirror_of(sizes: Sizes, test: impl FnOnce(&mut Mirror<'_>) + Send) {
     on_bench(sizes, |bench| {
-        let fib = Fib::new(Limits { routes: sizes.routes, hops: sizes.hops, bypass: false });
+        let fib =
+            Fib::new(Limits { routes: sizes.routes, hops: sizes.hops, groups: 16, bypass: false });
         let mut mirror = Mirror { bench, fib, macs: BTreeMap::new() };
         let mut tables = Tables::default();
         for event in mirror.start() {
             let _resync = tables.apply(event);
         }
         let ingress = mirror.bench.ingress;
-        mirror.fib.set_attached(ingress, true);
+        mirror.fib.set_attached(ingress, ingress);
         mirror.fib.replace(tables);
         assert_eq!(mirror.fib.reasons::<V4>(), <[String; 0]>::default());
         assert_eq!(mirror.fib.ingress(IpFamily::V4, ingress), <[String; 0]>::default());
@@ -79,6 +80,7 @@ impl Mirror<'_> {
                 family: IpFamily::V4,
                 ifindex,
                 forwarding: Some(true),
+                ignores_linkdown: None,
                 rp_filter: Some(0),
             };
             events.push(Event::Netconf(netconf));
@@ -106,6 +108,10 @@ impl Mirror<'_> {
                 priority,
                 table,
                 action: 1,
+                iif: None,
+                oif: None,
+                l3mdev: false,
+                inverted: false,
                 selective: false,
             }));
         }
@@ -126,6 +132,7 @@ impl Mirror<'_> {
             kind: None,
             bus: Some("pci".into()),
             master: None,
+            vlan: None,
             xdp_program: None,
         })
     }
@@ -260,5 +267,5 @@ fn with(mut route: KernelRoute, change: impl FnOnce(&mut RouteInfo)) -> KernelRo
 }
 
 fn hop(ifindex: u32, gateway: Option<[u8; 4]>) -> Hop {
-    Hop { ifindex, gateway: gateway.map(IpAddr::from), encap: false, flags: 0 }
+    Hop { ifindex, gateway: gateway.map(IpAddr::from), encap: false, weight: 1, flags: 0 }
 }

@@ -4,7 +4,9 @@
 //! millisecond when there is nothing to find, and keeps no socket between polls.
 
 mod iptables;
+mod multipath;
 mod nftables;
+mod offload;
 mod reason;
 mod subsystem;
 mod sysctl;
@@ -24,6 +26,7 @@ use super::{
     message::Ifindex,
 };
 
+pub(crate) use multipath::Picking;
 use reason::Reason;
 
 /// What polling found.
@@ -33,14 +36,35 @@ pub(crate) struct Found {
     pub(crate) everywhere: PerFamily<Vec<String>>,
     /// Against single interfaces.
     pub(crate) by_interface: HashMap<Ifindex, PerFamily<Vec<String>>>,
+    /// Against forwarding what single interfaces receive.
+    pub(crate) by_ingress: HashMap<Ifindex, String>,
+    /// How one of several next hops is picked.
+    pub(crate) picking: PerFamily<Picking>,
     /// The IPv6 MTU of interfaces, which may be smaller than that of the device.
     pub(crate) mtu6: HashMap<Ifindex, u32>,
 }
 
+/// An interface to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subject {
+    /// Its index.
+    pub(crate) ifindex: Ifindex,
+    /// Its name.
+    pub(crate) name: String,
+    /// It may hand over VLAN tags out of sight of XDP.
+    pub(crate) may_hide_tags: bool,
+    /// It is no physical interface.
+    pub(crate) is_virtual: bool,
+}
+
 /// Asks for everything that XDP would bypass, in the calling thread's network namespace. `bypass` is the operator's
 /// consent to bypass netfilter, tc and XFRM; settings that change where packets go are found all the same.
-pub(crate) fn poll(interfaces: &[(Ifindex, String)], bypass: bool) -> anyhow::Result<Found> {
-    let mut found = Found::default();
+pub(crate) fn poll(subjects: &[Subject], bypass: bool) -> anyhow::Result<Found> {
+    let mut found = Found {
+        picking: multipath::picking()?,
+        by_ingress: offload::reasons(subjects)?.into_iter().collect(),
+        ..Found::default()
+    };
     let reasons = if bypass { sysctl::reasons()? } else { all_reasons()? };
     let (single, everywhere): (Vec<_>, Vec<_>) =
         reasons.into_iter().partition(|reason| reason.interface.is_some());
@@ -48,7 +72,7 @@ pub(crate) fn poll(interfaces: &[(Ifindex, String)], bypass: bool) -> anyhow::Re
         let of_family = everywhere.iter().filter(|reason| reason.is_of(family));
         found.everywhere[family] = of_family.map(|reason| reason.sentence.clone()).collect();
     }
-    for (ifindex, name) in interfaces {
+    for Subject { ifindex, name, .. } in subjects {
         let mut against = PerFamily::<Vec<String>>::default();
         let is_tcx = !bypass && !tcx_programs(name)?.is_empty();
         for family in IpFamily::ALL {

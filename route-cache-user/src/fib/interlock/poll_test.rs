@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Reason, all_reasons, tcx_programs};
+use super::{Reason, Subject, all_reasons, tcx_programs};
 use crate::fib::family::IpFamily;
 use crate::fib::netlink::namespace::{in_namespace, run, with_veth};
 
@@ -151,7 +151,12 @@ fn tables_of_ip6tables_legacy_matter_to_ipv6_alone() {
 #[test]
 fn proxied_neighbours_and_the_mtu_of_ipv6_are_found() {
     with_veth(|| {
-        let interfaces = [(2, "left".to_owned()), (3, "right".to_owned())];
+        let interfaces = [(2, "left"), (3, "right")].map(|(ifindex, name)| Subject {
+            ifindex,
+            name: name.to_owned(),
+            may_hide_tags: false,
+            is_virtual: true,
+        });
         run("sysctl -qw net.ipv6.conf.left.mtu=1400 net.ipv6.conf.right.disable_ipv6=1");
         let found = super::poll(&interfaces, true).expect("the kernel answers");
         assert_eq!((found.mtu6[&2], found.mtu6[&3]), (1400, 1500));

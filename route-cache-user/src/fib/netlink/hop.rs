@@ -5,7 +5,7 @@ use super::wire::{Attribute, Malformed};
 use crate::fib::{family::IpFamily, message::Hop};
 
 /// A next hop of which nothing was said yet.
-pub(super) const UNSAID: Hop = Hop { ifindex: 0, gateway: None, encap: false, flags: 0 };
+pub(super) const UNSAID: Hop = Hop { ifindex: 0, gateway: None, encap: false, weight: 1, flags: 0 };
 
 /// Takes over what a route's RTA_* attribute says of its next hop; others are left alone.
 #[inline]

@@ -1,7 +1,7 @@
 //! RTM_NEWLINK and RTM_DELLINK. `rtnl_fill_ifinfo` in net/core/rtnetlink.c.
 
 use super::wire::{Attribute, Attributes, Malformed, Message};
-use crate::fib::message::{Ifindex, Link};
+use crate::fib::message::{Ifindex, Link, Vlan};
 
 // Nested in IFLA_XDP, include/uapi/linux/if_link.h
 const IFLA_XDP: u16 = 43;
@@ -9,6 +9,18 @@ const IFLA_XDP_PROG_ID: u16 = 4;
 const IFLA_XDP_DRV_PROG_ID: u16 = 5;
 const IFLA_XDP_SKB_PROG_ID: u16 = 6;
 const IFLA_XDP_HW_PROG_ID: u16 = 7;
+
+/// IFLA_LINK_NETNSID, include/uapi/linux/if_link.h.
+const IFLA_LINK_NETNSID: u16 = 37;
+
+// Nested in IFLA_INFO_DATA of a VLAN device, include/uapi/linux/if_link.h
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_VLAN_FLAGS: u16 = 2;
+const IFLA_VLAN_EGRESS_QOS: u16 = 3;
+const IFLA_VLAN_PROTOCOL: u16 = 5;
+
+/// VLAN_FLAG_REORDER_HDR, include/uapi/linux/if_vlan.h.
+const REORDER_HEADER: u32 = 1;
 
 /// An interface; nothing for a bridge port's or another family's view of one.
 pub(super) fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
@@ -25,19 +37,26 @@ pub(super) fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
         bus: None,
         master: None,
         xdp_program: None,
+        vlan: None,
     };
+    let (mut lower, mut is_elsewhere) = (None, false);
     for attribute in attributes {
         let attribute = attribute?;
         match attribute.kind {
             libc::IFLA_IFNAME => name = Some(attribute.text()),
             libc::IFLA_ADDRESS => link.mac = attribute.mac(),
             libc::IFLA_MTU => link.mtu = attribute.u32()?,
-            libc::IFLA_LINKINFO => link.kind = info_kind(&attribute)?,
+            libc::IFLA_LINKINFO => (link.kind, link.vlan) = link_info(&attribute)?,
+            libc::IFLA_LINK => lower = Some(attribute.u32()?),
+            IFLA_LINK_NETNSID => is_elsewhere = true,
             libc::IFLA_PARENT_DEV_BUS_NAME => link.bus = Some(attribute.text()),
             libc::IFLA_MASTER => link.master = Some(attribute.u32()?),
             IFLA_XDP => link.xdp_program = xdp_program(&attribute)?,
             _ => {}
         }
+    }
+    if let Some(vlan) = &mut link.vlan {
+        vlan.lower = lower.filter(|_| !is_elsewhere);
     }
     // Events of wireless drivers come as RTM_NEWLINK with nothing but IFLA_WIRELESS
     // (net/wireless/wext-core.c); they are not about the link.
@@ -71,14 +90,39 @@ fn interface<'a>(message: &Message<'a>) -> Result<Option<(Header, Attributes<'a>
     Ok(Some((header, attributes)))
 }
 
-fn info_kind(info: &Attribute<'_>) -> Result<Option<String>, Malformed> {
+/// IFLA_LINKINFO: the kind, and what it says of a VLAN device.
+fn link_info(info: &Attribute<'_>) -> Result<(Option<String>, Option<Vlan>), Malformed> {
+    let (mut kind, mut data) = (None, None);
     for attribute in info.nested() {
         let attribute = attribute?;
-        if attribute.kind == libc::IFLA_INFO_KIND {
-            return Ok(Some(attribute.text()));
+        match attribute.kind {
+            libc::IFLA_INFO_KIND => kind = Some(attribute.text()),
+            libc::IFLA_INFO_DATA => data = Some(attribute),
+            _ => {}
         }
     }
-    Ok(None)
+    let vlan = match data.filter(|_| kind.as_deref() == Some("vlan")) {
+        Some(data) => Some(vlan(&data)?),
+        None => None,
+    };
+    Ok((kind, vlan))
+}
+
+/// `vlan_fill_info` in net/8021q/vlan_netlink.c.
+fn vlan(data: &Attribute<'_>) -> Result<Vlan, Malformed> {
+    let mut vlan = Vlan { lower: None, id: 0, protocol: 0, maps_priority: false, reorders: true };
+    for attribute in data.nested() {
+        let attribute = attribute?;
+        match attribute.kind {
+            IFLA_VLAN_ID => vlan.id = attribute.u16()?,
+            IFLA_VLAN_PROTOCOL => vlan.protocol = u16::from_be(attribute.u16()?),
+            // struct ifla_vlan_flags begins with the flags.
+            IFLA_VLAN_FLAGS => vlan.reorders = attribute.u32()? & REORDER_HEADER != 0,
+            IFLA_VLAN_EGRESS_QOS => vlan.maps_priority = attribute.nested().next().is_some(),
+            _ => {}
+        }
+    }
+    Ok(vlan)
 }
 
 /// IFLA_XDP_PROG_ID is absent where programs of several modes are attached; then any of theirs will do.

@@ -99,11 +99,12 @@ fn route_mtu(metrics: &Attribute<'_>) -> Result<u32, Malformed> {
 fn multipath(attribute: &Attribute<'_>, family: IpFamily) -> Result<RouteTarget, Malformed> {
     let mut hops = Vec::new();
     let mut rest = attribute.value;
-    while let Some(&[l0, l1, flags, _weight, i0, i1, i2, i3]) = rest.first_chunk::<RTNEXTHOP>() {
+    while let Some(&[l0, l1, flags, more, i0, i1, i2, i3]) = rest.first_chunk::<RTNEXTHOP>() {
         let length = usize::from(u16::from_ne_bytes([l0, l1]));
         let inside = rest.get(RTNEXTHOP..length).ok_or(Malformed::NextHop)?;
         let ifindex = u32::from_ne_bytes([i0, i1, i2, i3]);
-        let mut hop = Hop { ifindex, flags: u32::from(flags), ..hop::UNSAID };
+        let weight = u32::from(more) + 1;
+        let mut hop = Hop { ifindex, weight, flags: u32::from(flags), ..hop::UNSAID };
         for attribute in attributes(inside) {
             hop::absorb(&mut hop, &attribute?, family)?;
         }

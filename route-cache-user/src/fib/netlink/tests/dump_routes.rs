@@ -4,7 +4,9 @@ use super::super::Table;
 use super::super::namespace::{index, run, with_veth};
 use super::{dump, hop};
 use crate::fib::family::IpFamily;
-use crate::fib::message::{Event, Hop, NextHopKind, NextHopObject, RouteInfo, RouteTarget};
+use crate::fib::message::{
+    Event, GroupMember, Hop, NextHopKind, NextHopObject, RouteInfo, RouteTarget,
+};
 
 const GATEWAY: [u8; 4] = [10, 0, 0, 2];
 
@@ -59,9 +61,10 @@ fn a_route_tells_its_mtu_tos_and_that_it_leads_nowhere() {
 fn next_hops_of_a_multipath_route_are_told_each() {
     with_veth(|| {
         run("ip route add 192.0.2.0/24 nexthop via 10.0.0.2 nexthop via 10.0.0.3 weight 3");
+        let three = Hop { weight: 3, ..hop(Some([10, 0, 0, 3])) };
         assert_eq!(
             route("192.0.2.0/24").target,
-            RouteTarget::Multipath(vec![hop(Some(GATEWAY)), hop(Some([10, 0, 0, 3]))])
+            RouteTarget::Multipath(vec![hop(Some(GATEWAY)), three])
         );
     });
 }
@@ -122,7 +125,7 @@ fn next_hop_objects_are_dumped_and_routes_name_them() {
             [
                 hop_of(Some(GATEWAY)),
                 NextHopKind::Blackhole,
-                NextHopKind::Group,
+                NextHopKind::Group(vec![GroupMember { id: 1, weight: 1 }]),
                 NextHopKind::Other,
                 hop_of(None),
                 NextHopKind::Hop(six),

@@ -104,6 +104,10 @@ fn the_default_rules_select_nothing_and_every_selector_is_seen() {
             priority,
             table,
             action: 1,
+            iif: None,
+            oif: None,
+            l3mdev: false,
+            inverted: false,
             selective: false,
         };
         let defaults = [lookup(0, 255), lookup(32766, 254), lookup(32767, 253)];
@@ -131,7 +135,16 @@ fn the_default_rules_select_nothing_and_every_selector_is_seen() {
         ] {
             run(&format!("ip rule add {selector} priority 5 lookup 1000"));
             let rules = rules();
-            assert_eq!(rules.get(1).map(|rule| rule.selective), Some(true), "{selector}");
+            let left = Some("left");
+            let rule = rules.get(1).expect("the rule");
+            let marks = (rule.iif.as_deref(), rule.oif.as_deref(), rule.inverted, rule.selective);
+            let wanted = match selector {
+                "iif left" => (left, None, false, false),
+                "oif left" => (None, left, false, false),
+                "not from 192.0.2.0/24" => (None, None, true, true),
+                _ => (None, None, false, true),
+            };
+            assert_eq!(marks, wanted, "{selector}");
             run("ip rule del priority 5");
         }
         run("ip rule add priority 5 blackhole");

@@ -74,8 +74,17 @@ fn neighbours_that_change_and_go_are_heard() {
 #[test]
 fn rules_that_come_and_go_are_heard() {
     hear(|ear| {
-        let rule =
-            Rule { family: IpFamily::V4, priority: 5, table: 1000, action: 1, selective: true };
+        let rule = Rule {
+            family: IpFamily::V4,
+            priority: 5,
+            table: 1000,
+            action: 1,
+            iif: None,
+            oif: None,
+            l3mdev: false,
+            inverted: false,
+            selective: true,
+        };
         run("ip rule add from 192.0.2.0/24 priority 5 lookup 1000");
         ear.until(|event| *event == Event::Rule(rule.clone()));
         run("ip rule del priority 5");

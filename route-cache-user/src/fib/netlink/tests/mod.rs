@@ -29,5 +29,11 @@ fn dump(table: Table) -> Vec<Event> {
 
 /// A plain next hop on the device `left`.
 fn hop(gateway: Option<[u8; 4]>) -> Hop {
-    Hop { ifindex: index("left"), gateway: gateway.map(IpAddr::from), encap: false, flags: 0 }
+    Hop {
+        ifindex: index("left"),
+        gateway: gateway.map(IpAddr::from),
+        encap: false,
+        weight: 1,
+        flags: 0,
+    }
 }
