@@ -268,7 +268,7 @@ mod tests {
 
     fn hop(last: u16) -> Hop {
         let gateway = Some([0x2001, 0xdb8, 2, 0, 0, 0, 0, last].into());
-        Hop { ifindex: 2, gateway, encap: false, flags: 0 }
+        Hop { ifindex: 2, gateway, encap: false, weight: 1, flags: 0 }
     }
 
     fn route(target: RouteTarget) -> KernelRoute {
