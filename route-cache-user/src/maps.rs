@@ -195,6 +195,22 @@ impl CloneTable {
         Ok(())
     }
 
+    /// About `most` clones from `position` on, which is then where to go on; nothing at the end of the table.
+    pub(crate) fn some(
+        &self,
+        position: &mut Option<u32>,
+        most: usize,
+    ) -> io::Result<Vec<(Address4, Clone4)>> {
+        let empty = Clone4::new([0; 4], 0, 0);
+        let map = self.map.fd().as_fd();
+        let mut walk = sys::Walk::<Address4, Clone4>::resumed(map, most, empty, *position);
+        let some = walk
+            .next()?
+            .map(|(keys, clones)| keys.iter().copied().zip(clones.iter().copied()).collect());
+        *position = walk.position();
+        Ok(some.unwrap_or_default())
+    }
+
     /// The clone of a destination.
     pub(crate) fn get(&self, destination: Address4) -> io::Result<Option<Clone4>> {
         let mut clone = Clone4::new([0; 4], 0, 0);

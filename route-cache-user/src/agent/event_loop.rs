@@ -22,6 +22,7 @@ use super::{
     trace,
 };
 use crate::{
+    audit::Audit,
     cli::AgentOptions,
     dataplane::{
         Dataplane, Sizes,
@@ -116,6 +117,7 @@ impl EventLoop {
         let shared = Arc::new(Shared {
             orders,
             journal: Arc::new(Journal::new(started)),
+            audit: Audit::default(),
             measured: Measured::new().context("cannot set up the histograms")?,
             pressure: AtomicU8::new(0),
             adjustments: Default::default(),
@@ -224,12 +226,13 @@ impl EventLoop {
                 vec!["the agent stood still; looking at what XDP would bypass".to_owned()];
             self.polled(Ok(interlock::Found { everywhere, ..interlock::Found::default() }));
         }
-        if self.catch_up(events)?
-            && let Err(error) = self.promise()
-        {
-            tracing::error!(
-                "cannot renew the promise to the data plane; it will pass everything: {error:#}"
-            );
+        if self.catch_up(events)? {
+            if let Err(error) = self.promise() {
+                tracing::error!(
+                    "cannot renew the promise to the data plane; it will pass everything: {error:#}"
+                );
+            }
+            self.shared.audit.caught_up.note();
         }
         self.confirm_stale();
         self.steer_admission();

@@ -4,7 +4,7 @@
 //! netlink ──► events ─► fib (plan, install)         ┐
 //! timer ────► deadline, stale next hops, interlocks ├─ event_loop: the only writer of what the program reads
 //! dump ─────► fib (replace, plan, install)          ┘
-//! sweepers (one per CPU), control socket, metrics: tasks of their own that read
+//! sweepers (one per CPU), audit, control socket, metrics: tasks of their own that read
 //! ```
 
 mod event_loop;
@@ -27,6 +27,7 @@ use route_cache_common::Tally;
 
 use self::{event_loop::EventLoop, orders::Orders};
 use crate::{
+    audit::{self, Audit},
     cli::AgentOptions,
     control,
     dataplane::{
@@ -69,6 +70,7 @@ pub(crate) fn run(options: AgentOptions) -> Result<()> {
         for index in 0..shared.clones.len() {
             tokio::spawn(sweep::run(Arc::clone(&shared), index));
         }
+        tokio::spawn(audit::run(Arc::clone(&shared)));
         let never = std::future::pending::<()>;
         let asked = Arc::<View>::clone(&source);
         tokio::spawn(control::serve(control_listener, asked, control::Limits::default(), never()));
@@ -101,6 +103,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Arc<Journal>,
     /// Where orders are given.
     pub(crate) orders: Orders,
+    /// Whether the kernel agrees with the clones.
+    pub(crate) audit: Audit,
     /// Durations.
     pub(crate) measured: Measured,
     pressure: AtomicU8,

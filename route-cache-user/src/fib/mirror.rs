@@ -67,7 +67,8 @@ pub(crate) struct Fib {
     pub(super) distrust: Option<Cause>,
     /// Something did not fit.
     pub(super) full: Option<&'static str>,
-    pub(super) attached: BTreeSet<Ifindex>,
+    /// Interfaces with the program on them.
+    pub(crate) attached: BTreeSet<Ifindex>,
     pub(super) ports: BTreeMap<Ifindex, u64>,
     pub(super) egress: BTreeSet<Ifindex>,
     pub(super) locals: HashSet<Ipv4Addr>,

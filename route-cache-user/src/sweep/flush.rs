@@ -61,3 +61,20 @@ pub(crate) fn flush(shared: &Shared, choice: &Choice, reason: Reason) -> io::Res
     }
     Ok(removed)
 }
+
+/// Removes clones of one table, for this reason.
+///
+/// # Errors
+///
+/// If the table cannot be written.
+pub(crate) fn remove(
+    shared: &Shared,
+    table: usize,
+    destinations: &[Address4],
+    reason: Reason,
+) -> io::Result<()> {
+    if let (Some(clones), Some(sweeper)) = (shared.clones.get(table), shared.sweepers.get(table)) {
+        sweeper.count(reason, clones.delete(destinations)?);
+    }
+    Ok(())
+}

@@ -19,12 +19,13 @@ use route_cache_common::{Outcome, Tally};
 use self::rows::{HOP_STATES, HopNames, clone_entry, hop_entry, hop_state, route_entry};
 use crate::{
     agent::{Shared, orders::Order},
+    audit,
     config::Effective,
     control::{
         Action, Family, Source,
         protocol::{
-            CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
-            SettingEntry, Status, Timeout,
+            AuditReport, CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry,
+            RouteEntry, SettingEntry, Status, Timeout,
         },
     },
     events::{Event, Journal},
@@ -142,6 +143,8 @@ impl Source for View {
                 .map(|(cause, count)| (cause.name().to_owned(), *count))
                 .collect(),
             netlink_overruns: state.overruns,
+            audits: shared.audit.audits(),
+            audit_mismatches: shared.audit.mismatches(),
             map_memory_bytes: map_memory()?,
             interfaces,
         })
@@ -267,6 +270,10 @@ impl Source for View {
         explanation.outcome = outcome.name().into();
         explanation.reason = reason;
         Ok(explanation)
+    }
+
+    fn audit(&self) -> Result<AuditReport> {
+        audit::all(&self.shared)
     }
 
     fn act(&self, action: Action) -> Result<String> {
