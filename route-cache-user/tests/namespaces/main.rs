@@ -17,6 +17,7 @@
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
+//! - `auditing`: the kernel is asked whether it agrees.
 //! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
 //! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
 //! - `orders`, `monitoring`: what the operator has it do, and watches.
@@ -31,6 +32,7 @@ mod traffic;
 
 mod asking;
 mod attaching;
+mod auditing;
 mod change_latency;
 mod clones;
 mod configured;
