@@ -2,11 +2,11 @@
 //!
 //! - [`Writer`]: everything the program reads; owned by the task that owns the mirror.
 //! - [`CloneTable`]: the clones of one CPU, which the program makes and the sweeper deletes.
-//! - [`Counters`]: read only.
+//! - [`Counters`], [`Generations`]: read only.
 
 use std::{
     io,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -107,6 +107,11 @@ impl Writer {
         })
     }
 
+    /// A handle on the generations, to read them.
+    pub(crate) fn generations(&self) -> io::Result<Generations> {
+        self.generations.fd().as_fd().try_clone_to_owned().map(Generations)
+    }
+
     /// Lets frames be redirected to an interface.
     pub(crate) fn open_egress(&mut self, ifindex: u32) -> Result<()> {
         DevMap::try_from(&mut self.egress)?.set(ifindex, ifindex, None, 0)?;
@@ -156,6 +161,18 @@ fn delete_all<K: aya::Pod>(map: BorrowedFd<'_>, mut keys: &[K]) -> io::Result<u6
             }
             Err((_, error)) => return Err(error),
         }
+    }
+}
+
+/// The generations, as the program sees them. Read only.
+#[derive(Debug)]
+pub(crate) struct Generations(OwnedFd);
+
+impl Generations {
+    /// The present generation of a slot.
+    pub(crate) fn get(&self, slot: u32) -> io::Result<u32> {
+        let mut generation = 0;
+        sys::lookup(self.0.as_fd(), &slot, &mut generation).map(|()| generation)
     }
 }
 

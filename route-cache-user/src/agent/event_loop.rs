@@ -118,6 +118,7 @@ impl EventLoop {
             orders,
             journal: Arc::new(Journal::new(started)),
             audit: Audit::default(),
+            generations: writer.generations().context("cannot open the generations")?,
             measured: Measured::new().context("cannot set up the histograms")?,
             pressure: AtomicU8::new(0),
             adjustments: Default::default(),

@@ -36,7 +36,7 @@ use crate::{
     },
     events::{Direction, Event, Journal},
     fib::{mirror::Fib, tables::Cause},
-    maps::{CloneTable, Counters},
+    maps::{CloneTable, Counters, Generations},
     metrics::{self, Measured},
     netns,
     sweep::{self, Policy, Sweeper, life::Adjustment, pressure::Pressure},
@@ -95,6 +95,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     /// Clones by CPU.
     pub(crate) clones: Vec<CloneTable>,
+    /// The generations, as the program sees them.
+    pub(crate) generations: Generations,
     /// Sweepers by CPU.
     pub(crate) sweepers: Vec<Sweeper>,
     /// What the program counts.

@@ -1,4 +1,6 @@
-//! What a clone in a table says, by the mirror. The only part that knows families.
+//! What a clone in a table says, and what the kernel says to that. The only part of the audit that knows families.
+
+use std::io;
 
 use ipnet::Ipv4Net;
 use route_cache_common::{Address4, Clone4, NextHopId, Route, route::RouteWords};
@@ -7,7 +9,10 @@ use super::{
     ask::{Asker, Ingress},
     compare::{Answer, Difference, Hop, Ours, compare},
 };
-use crate::fib::{mirror::Fib, netlink::DumpError};
+use crate::{
+    fib::{mirror::Fib, netlink::DumpError},
+    maps::Generations,
+};
 
 /// A clone as it was seen, and what it said then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +30,27 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Looks at a clone; nothing if the data plane does not use it.
-    pub(crate) fn new(fib: &Fib, table: usize, key: Address4, clone: &Clone4) -> Option<Self> {
-        if !fib.reasons().is_empty() || fib.stale(clone, |_| false).is_some() {
-            return None;
+    /// Looks at a clone; nothing if the data plane does not use it. Whether it does, its own generations decide, not what
+    /// the mirror meant to write there.
+    pub(crate) fn new(
+        (fib, generations): (&Fib, &Generations),
+        table: usize,
+        key: Address4,
+        clone: &Clone4,
+    ) -> io::Result<Option<Self>> {
+        let route = Route::unpack(clone.route);
+        if !fib.reasons().is_empty() || generations.get(route.slot)? != route.generation {
+            return Ok(None);
         }
+        Ok(Self::by_next_hop(fib, table, key, clone))
+    }
+
+    fn by_next_hop(fib: &Fib, table: usize, key: Address4, clone: &Clone4) -> Option<Self> {
         let route = Route::unpack(clone.route);
         let (hop_key, hop) = fib.hops.of(NextHopId(clone.route[0]))?;
+        if hop.reason.is_some() {
+            return None;
+        }
         let (ifindex, address) = fib.tables.neighbour_of(*hop_key).ok()?;
         let ours = Ours {
             dst: key.into(),

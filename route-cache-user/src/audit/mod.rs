@@ -13,10 +13,10 @@
 //! A task of its own asks about a few clones a second (`audit_rate`), one after the other through all tables, on a socket
 //! of its own; `route-cache audit` asks about all at once. Neither makes the event loop wait.
 
-mod ask;
+pub(crate) mod ask;
 mod caught_up;
-mod compare;
-mod examine;
+pub(crate) mod compare;
+pub(crate) mod examine;
 mod sampler;
 
 #[cfg(test)]
@@ -31,6 +31,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use route_cache_common::{Address4, Clone4};
 
 pub(crate) use self::sampler::run;
 use self::{
@@ -40,7 +41,7 @@ use self::{
     examine::{Seen, ask, ingresses},
 };
 use crate::{
-    agent::Shared,
+    agent::{Shared, State},
     control::protocol::{AuditReport, AuditedClone},
     events::Event,
     sweep::{flush::remove, policy::Reason},
@@ -111,6 +112,18 @@ fn second_look(
     Ok(differs.filter(|_| is_unchanged(shared, &suspect.seen).unwrap_or(false)))
 }
 
+/// What a clone says, if the data plane uses it.
+fn look(
+    shared: &Shared,
+    state: &State,
+    table: usize,
+    key: Address4,
+    clone: &Clone4,
+) -> Result<Option<Seen>> {
+    Seen::new((&state.fib, &shared.generations), table, key, clone)
+        .context("cannot read a generation")
+}
+
 /// Whether the clone, its route and its next hop are what they were.
 fn is_unchanged(shared: &Shared, seen: &Seen) -> Result<bool> {
     let Some(table) = shared.clones.get(seen.table) else {
@@ -118,7 +131,10 @@ fn is_unchanged(shared: &Shared, seen: &Seen) -> Result<bool> {
     };
     let clone =
         table.get(seen.key).with_context(|| format!("cannot read a clone of CPU {}", table.cpu))?;
-    let now = clone.and_then(|clone| Seen::new(&shared.read().fib, seen.table, seen.key, &clone));
+    let Some(clone) = clone else {
+        return Ok(false);
+    };
+    let now = look(shared, &shared.read(), seen.table, seen.key, &clone)?;
     Ok(now.as_ref() == Some(seen))
 }
 
@@ -188,15 +204,19 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Result<AuditReport> {
                 let state = shared.read();
                 let both = destinations.iter().zip(clones);
                 let seen: Vec<_> =
-                    both.map(|(key, clone)| Seen::new(&state.fib, index, *key, clone)).collect();
+                    both.map(|(key, clone)| look(shared, &state, index, *key, clone)).collect();
                 drop(state);
                 for seen in seen {
-                    let Some(seen) = seen else {
-                        report.void += 1;
-                        continue;
+                    let suspect = match seen {
+                        Ok(None) => {
+                            report.void += 1;
+                            continue;
+                        }
+                        Ok(Some(seen)) => first_look(shared, &mut asker, &from, seen),
+                        Err(error) => Err(error),
                     };
                     report.checked += 1;
-                    match first_look(shared, &mut asker, &from, seen) {
+                    match suspect {
                         Ok(suspect) => suspects.extend(suspect),
                         Err(error) => return failed = Some(error),
                     }

@@ -4,12 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    Suspect,
-    ask::Asker,
-    examine::{Seen, ingresses},
-    first_look, settle,
-};
+use super::{Suspect, ask::Asker, examine::ingresses, first_look, look, settle};
 use crate::agent::Shared;
 
 /// How often.
@@ -84,10 +79,12 @@ impl Sampler {
                 .with_context(|| format!("cannot read the clones of CPU {}", table.cpu))?;
             left = left.saturating_sub(some.len());
             let state = shared.read();
-            let look = |(key, clone)| Seen::new(&state.fib, self.table, key, &clone);
-            let seen: Vec<_> = some.into_iter().filter_map(look).collect();
+            let seen: Vec<_> = some
+                .into_iter()
+                .map(|(key, clone)| look(shared, &state, self.table, key, &clone))
+                .collect::<Result<_>>()?;
             drop(state);
-            for seen in seen {
+            for seen in seen.into_iter().flatten() {
                 // One that is asked about already is not asked about twice.
                 if !self.suspects.iter().any(|suspect| suspect.seen == seen) {
                     self.suspects.extend(first_look(shared, asker, &from, seen)?);

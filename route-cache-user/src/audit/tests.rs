@@ -74,7 +74,7 @@ fn what_is_asked_with_a_bad_source_is_asked_without() {
     });
 }
 
-/// A learned path MTU is for the kernel's own packets: it is no MTU of the route.
+/// With forwarding off it would still send packets of its own.
 #[test]
 fn where_packets_are_forwarded_counts_and_not_where_the_kernel_sends_its_own() {
     on_router(|asker| {
