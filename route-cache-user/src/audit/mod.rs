@@ -101,13 +101,13 @@ fn first_look(
 fn second_look(
     shared: &Shared,
     asker: &mut Asker,
+    ingresses: &[Ingress],
     suspect: &Suspect,
 ) -> Result<Option<(Difference, Answer)>> {
     if !is_unchanged(shared, &suspect.seen)? {
         return Ok(None);
     }
-    let ingresses = ingresses(&shared.read().fib);
-    let differs = ask(asker, &suspect.seen.ours, &ingresses);
+    let differs = ask(asker, &suspect.seen.ours, ingresses);
     let differs = differs.context("cannot ask the kernel for a route")?;
     Ok(differs.filter(|_| is_unchanged(shared, &suspect.seen).unwrap_or(false)))
 }
@@ -141,8 +141,12 @@ fn is_unchanged(shared: &Shared, seen: &Seen) -> Result<bool> {
 /// Looks again at suspects; those that stand are counted, told and removed.
 fn settle(shared: &Shared, asker: &mut Asker, suspects: Vec<Suspect>) -> Result<Vec<AuditedClone>> {
     let mut differences = Vec::new();
+    if suspects.is_empty() {
+        return Ok(differences);
+    }
+    let from = ingresses(&shared.read().fib);
     for suspect in suspects {
-        let Some((difference, answer)) = second_look(shared, asker, &suspect)? else {
+        let Some((difference, answer)) = second_look(shared, asker, &from, &suspect)? else {
             continue;
         };
         let Seen { table, key, ours, .. } = &suspect.seen;

@@ -10,6 +10,12 @@ use crate::agent::Shared;
 /// How often.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// Tables looked into each time: to find nothing in a large one takes long, too.
+const TABLES: usize = 4;
+
+/// Suspects kept; while there are as many, no further clone is asked about.
+const SUSPECTS: usize = 1024;
+
 /// Where the walk through the tables is, and what is to be asked about again.
 #[derive(Default)]
 struct Sampler {
@@ -69,10 +75,9 @@ impl Sampler {
         let _told = settle(shared, asker, due)?;
         let from = ingresses(&shared.read().fib);
         let mut left = rate;
-        for _ in 0..=shared.clones.len() {
+        for _ in 0..TABLES.min(shared.clones.len()) {
             let Some(table) = shared.clones.get(self.table) else {
-                self.table = 0;
-                continue;
+                break;
             };
             let some = table
                 .some(&mut self.position, left)
@@ -86,12 +91,14 @@ impl Sampler {
             drop(state);
             for seen in seen.into_iter().flatten() {
                 // One that is asked about already is not asked about twice.
-                if !self.suspects.iter().any(|suspect| suspect.seen == seen) {
+                if self.suspects.len() < SUSPECTS
+                    && !self.suspects.iter().any(|suspect| suspect.seen == seen)
+                {
                     self.suspects.extend(first_look(shared, asker, &from, seen)?);
                 }
             }
             if self.position.is_none() {
-                self.table += 1;
+                self.table = (self.table + 1) % shared.clones.len();
             }
             if left == 0 {
                 break;

@@ -1,10 +1,8 @@
 //! Two upstreams that are as good as each other (ECMP).
 
-use std::thread;
-
 use crate::{
     daemon::{Choice, Kind, Loss},
-    place::{BOUND, Place},
+    place::Place,
     speaker::PREFIXES,
 };
 
@@ -24,7 +22,6 @@ fn both_ways_are_used(label: &str, kind: Kind) {
         },
         || place.agent_routes(None) == all,
     );
-    thread::sleep(BOUND);
     for _ in 0..2 {
         let delivery = place.deliver();
         assert_eq!(
@@ -42,7 +39,6 @@ fn both_ways_are_used(label: &str, kind: Kind) {
 
     place.second.as_ref().unwrap().withdraw();
     place.await_via("one of two withdrawn", place.server.address);
-    thread::sleep(BOUND);
     place.delivers(true);
     place.audit_is_clean(1);
     place.kept_up();

@@ -1,10 +1,8 @@
 //! Routes are learned, move to another upstream, come back, and go with their sessions.
 
-use std::thread;
-
 use crate::{
     daemon::{Choice, Kind, Loss},
-    place::{BOUND, Place, sample},
+    place::{Place, sample},
     speaker::PREFIXES,
 };
 
@@ -24,26 +22,22 @@ fn routes_are_followed(label: &str, kind: Kind) {
 
     place.first.as_ref().unwrap().withdraw();
     place.await_via("withdrawn by the better upstream", other);
-    thread::sleep(BOUND);
     place.delivers(false);
     place.audit_is_clean(clones);
 
     place.first.as_ref().unwrap().announce();
     place.await_via("announced again", server);
-    thread::sleep(BOUND);
     place.delivers(true);
     place.audit_is_clean(clones);
 
     // Dropped is killed: nothing is said but by the kernel, which closes the connection.
     place.first = None;
     place.await_via("one session lost", other);
-    thread::sleep(BOUND);
     place.delivers(false);
     place.audit_is_clean(clones);
 
     place.second = None;
     place.await_none("both sessions lost");
-    thread::sleep(BOUND);
     let delivery = place.deliver();
     assert_eq!((delivery.server, delivery.other, delivery.by_xdp), (0, 0, 0), "{}", place.story());
     place.audit_is_clean(0);

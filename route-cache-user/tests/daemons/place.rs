@@ -19,8 +19,9 @@ use crate::{
 /// What must happen, happens within this.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Packets sent later than this after a change in the kernel follow it.
-pub const BOUND: Duration = Duration::from_millis(100);
+/// Later than this after the last of 10,000 changes in the kernel, the agent has followed. Alone it takes a few
+/// milliseconds; the machine may have other things to do.
+const BOUND: Duration = Duration::from_millis(500);
 
 /// Every so many prefixes, one is in the sample.
 const EVERY: u32 = 50;
@@ -148,18 +149,18 @@ impl Place {
         let began = Instant::now();
         self.wait(&format!("{what}, in the kernel"), kernel);
         let known = Instant::now();
-        // How long it takes to ask is not how long it takes to follow.
-        let first_look = agent();
-        let looked = known.elapsed();
-        if !first_look {
-            self.wait(&format!("{what}, in the agent"), agent);
-        }
+        // A question takes longer than the answer is late: what counts is when the one was asked that found it so.
+        let mut asked = known.elapsed();
+        self.wait(&format!("{what}, in the agent"), || {
+            asked = known.elapsed();
+            agent()
+        });
+        assert!(asked < BOUND, "{what}: {asked:?} later in the agent; {}", self.story());
         eprintln!(
-            "{:?}: {what}: {PREFIXES} routes in the kernel after {:.0} ms, in the agent {} {:.0} ms later",
+            "{:?}: {what}: {PREFIXES} routes in the kernel after {:.0} ms, in the agent less than {:.0} ms later",
             self.daemon.kind,
             (known - began).as_secs_f64() * 1e3,
-            if first_look { "when first asked," } else { "" },
-            if first_look { looked } else { known.elapsed() }.as_secs_f64() * 1e3,
+            known.elapsed().as_secs_f64() * 1e3,
         );
     }
 
@@ -216,7 +217,16 @@ impl Place {
     pub fn kept_up(&self) {
         let status = self.agent.status().unwrap();
         let resyncs = &status["resyncs"];
-        eprintln!("{:?}: resyncs {resyncs}", self.daemon.kind);
+        let metrics = self.agent.metrics().unwrap();
+        let latency = |what: &str| {
+            let name = format!("route_cache_change_latency_seconds_{what} ");
+            metrics.lines().find_map(|line| line.strip_prefix(&*name)).unwrap().to_owned()
+        };
+        let (sum, count) = (latency("sum"), latency("count"));
+        eprintln!(
+            "{:?}: resyncs {resyncs}; {sum} s in all to take in {count} batches of news",
+            self.daemon.kind
+        );
         assert_eq!(status["netlink_overruns"], 0, "{}", self.story());
         assert_eq!(resyncs["doubt"], Value::Null, "{}", self.story());
         assert_eq!(status["audit_mismatches"], 0, "{}", self.story());

@@ -10,7 +10,7 @@ use route_cache_lab::RawSocket;
 
 use crate::{
     daemon::{Choice, Kind, Loss},
-    place::{BOUND, Place, arrived, sample},
+    place::{Place, arrived, sample},
     speaker::{PREFIXES, inside},
 };
 
@@ -50,7 +50,6 @@ fn routes_stay_while_the_daemon_restarts(label: &str, kind: Kind) {
     eprintln!("{kind:?}: {by_xdp} of {sent} packets by XDP while the daemon restarted");
     assert!(by_xdp > sent / 2, "only {by_xdp} of {sent} by XDP; {}", place.story());
     place.await_via("restarted", server);
-    thread::sleep(BOUND);
     place.delivers(true);
     place.audit_is_clean(sample().count() as u64);
 
