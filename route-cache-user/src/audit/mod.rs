@@ -145,27 +145,30 @@ fn settle(shared: &Shared, asker: &mut Asker, suspects: Vec<Suspect>) -> Result<
         return Ok(differences);
     }
     let from = ingresses(&shared.read().fib);
-    for suspect in suspects {
-        let Some((difference, answer)) = second_look(shared, asker, &from, &suspect)? else {
-            continue;
+    let looked = suspects.iter().try_for_each(|suspect| {
+        let Some((difference, answer)) = second_look(shared, asker, &from, suspect)? else {
+            return Ok(());
         };
+        differences.push(in_words(shared, &suspect.seen, difference, &answer));
         let Seen { table, key, ours, .. } = &suspect.seen;
-        let state = shared.read();
-        let name = |ifindex| state.fib.tables.link_name(ifindex);
-        let audited = AuditedClone {
-            dst: ours.dst,
-            cpu: shared.clones.get(*table).map_or(0, |table| table.cpu),
-            difference: difference.name().into(),
-            clone: Named(ours, &name).to_string(),
-            kernel: Named(&answer, &name).to_string(),
-        };
-        drop(state);
         remove(shared, *table, &[*key], Reason::Audit)
-            .with_context(|| format!("cannot remove the clone of {}", ours.dst))?;
-        differences.push(audited);
-    }
+            .with_context(|| format!("cannot remove the clone of {}", ours.dst))
+    });
+    // What was found until something failed was found.
     tell(shared, &differences);
-    Ok(differences)
+    looked.map(|()| differences)
+}
+
+fn in_words(shared: &Shared, seen: &Seen, difference: Difference, answer: &Answer) -> AuditedClone {
+    let state = shared.read();
+    let name = |ifindex| state.fib.tables.link_name(ifindex);
+    AuditedClone {
+        dst: seen.ours.dst,
+        cpu: shared.clones.get(seen.table).map_or(0, |table| table.cpu),
+        difference: difference.name().into(),
+        clone: Named(&seen.ours, &name).to_string(),
+        kernel: Named(answer, &name).to_string(),
+    }
 }
 
 fn tell(shared: &Shared, differences: &[AuditedClone]) {

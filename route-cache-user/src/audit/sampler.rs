@@ -55,10 +55,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
         };
         let error = done.err();
-        if let Some(error) = error.as_ref().filter(|error| failed.as_ref() != Some(error)) {
+        if let Some(error) = &error {
             // A socket that failed is of no use any more.
             sampler.asker = None;
-            tracing::warn!("cannot audit the clones: {error}");
+            if failed.as_ref() != Some(error) {
+                tracing::warn!("cannot audit the clones: {error}");
+            }
         }
         failed = error;
     }
