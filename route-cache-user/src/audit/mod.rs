@@ -139,7 +139,7 @@ fn is_unchanged(shared: &Shared, seen: &Seen) -> Result<bool> {
 }
 
 /// Looks again at suspects; those that stand are counted, told and removed.
-fn settle(shared: &Shared, asker: &mut Asker, suspects: Vec<Suspect>) -> Result<Vec<AuditedClone>> {
+fn settle(shared: &Shared, asker: &mut Asker, suspects: &[Suspect]) -> Result<Vec<AuditedClone>> {
     let mut differences = Vec::new();
     if suspects.is_empty() {
         return Ok(differences);
@@ -240,6 +240,6 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Result<AuditReport> {
         report.unsure = suspects.len() as u64;
         return Ok(report);
     }
-    report.differences = settle(shared, &mut asker, suspects)?;
+    report.differences = settle(shared, &mut asker, &suspects)?;
     Ok(report)
 }

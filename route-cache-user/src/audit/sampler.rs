@@ -74,7 +74,7 @@ impl Sampler {
         };
         let is_due = |suspect: &mut Suspect| shared.audit.caught_up.has_come(suspect.due);
         let due: Vec<_> = self.suspects.extract_if(.., is_due).collect();
-        let _told = settle(shared, asker, due)?;
+        let _told = settle(shared, asker, &due)?;
         let from = ingresses(&shared.read().fib);
         let mut left = rate;
         for _ in 0..TABLES.min(shared.clones.len()) {
