@@ -1,7 +1,8 @@
 //! A process that removes this one's namespaces and sockets when this one dies without having done so.
 //!
 //! `Drop` sees to success, failure and panic. Ctrl-C ends a test without any `Drop`, and so does SIGKILL; the janitor
-//! stands in a process group of its own, out of reach of Ctrl-C, and waits for the end of a pipe that this process holds.
+//! stands in a process group of its own, out of reach of Ctrl-C, and waits for the end of a pipe that this process holds. It ends
+//! what still runs in the namespaces, too: a program that changes its user does not die with its parent.
 
 use std::{
     env,
@@ -14,7 +15,11 @@ use anyhow::{Context, Result};
 
 /// `read` returns when the other end of the pipe closes, which only the death of its owner does.
 const SCRIPT: &str = r#"read -r _
-for n in /run/netns/rc-"$1"-*; do [ -e "$n" ] && ip netns delete "${n##*/}"; done
+for n in /run/netns/rc-"$1"-*; do
+  [ -e "$n" ] || continue
+  ip netns pids "${n##*/}" | xargs -r kill -9
+  ip netns delete "${n##*/}"
+done
 rm -rf "$2/route-cache-lab-$1-"*"#;
 
 /// Held until this process ends: dropping it would close the pipe.

@@ -2,10 +2,12 @@
 //!
 //! - [`config`]: what is set, and by whom.
 //! - [`cli`], [`control`], [`metrics`], [`view`]: what people and machines ask, and what they are told.
-//! - [`agent`]: starts and stops the tasks; [`fib`]: the mirror of the kernel's tables; [`sweep`]: the life of clones.
+//! - [`agent`]: starts and stops the tasks; [`fib`]: the mirror of the kernel's tables; [`sweep`]: the life of clones;
+//!   [`audit`]: whether the kernel agrees with them.
 //! - [`dataplane`], [`maps`], [`sys`]: the BPF object, its maps, and the system calls no library has.
 
 mod agent;
+mod audit;
 mod cli;
 mod config;
 mod control;

@@ -2,12 +2,12 @@
 //!
 //! - [`Writer`]: everything the program reads; owned by the task that owns the mirror.
 //! - [`CloneTables`]: the clones, a [`CloneTable`] for each CPU and family, which the program makes and the sweeper deletes.
-//! - [`Counters`]: read only.
+//! - [`Counters`], [`Generations`]: read only.
 
 use std::{
     io,
     marker::PhantomData,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -149,6 +149,11 @@ impl Writer {
         })
     }
 
+    /// A handle on the generations, to read them.
+    pub(crate) fn generations(&self) -> io::Result<Generations> {
+        self.generations.fd().as_fd().try_clone_to_owned().map(Generations)
+    }
+
     /// Lets frames be redirected to an interface.
     pub(crate) fn open_egress(&mut self, ifindex: u32) -> Result<()> {
         DevMap::try_from(&mut self.egress)?.set(ifindex, ifindex, None, 0)?;
@@ -190,6 +195,18 @@ fn delete_all<K: aya::Pod>(map: BorrowedFd<'_>, mut keys: &[K]) -> io::Result<u6
 /// To be overwritten.
 const NO_CLONE: ClonedRoute =
     ClonedRoute { route: [0; 4], last_used: 0, created: 0, packets: 0, bytes: 0 };
+
+/// The generations, as the program sees them. Read only.
+#[derive(Debug)]
+pub(crate) struct Generations(OwnedFd);
+
+impl Generations {
+    /// The present generation of a slot.
+    pub(crate) fn get(&self, slot: u32) -> io::Result<u32> {
+        let mut generation = 0;
+        sys::lookup(self.0.as_fd(), &slot, &mut generation).map(|()| generation)
+    }
+}
 
 /// The clones of all CPUs.
 pub(crate) struct CloneTables {
@@ -249,6 +266,22 @@ impl<F: NetFamily> CloneTable<F> {
             visit(keys, clones);
         }
         Ok(())
+    }
+
+    /// About `most` clones from `position` on, which is then where to go on; nothing at the end of the table.
+    pub(crate) fn some(
+        &self,
+        position: &mut Option<u32>,
+        most: usize,
+    ) -> io::Result<Vec<(F::Address, ClonedRoute)>> {
+        let map = self.map.fd().as_fd();
+        let mut walk =
+            sys::Walk::<F::Address, ClonedRoute>::resumed(map, most, NO_CLONE, *position);
+        let some = walk
+            .next()?
+            .map(|(keys, clones)| keys.iter().copied().zip(clones.iter().copied()).collect());
+        *position = walk.position();
+        Ok(some.unwrap_or_default())
     }
 
     /// The clone of a destination.

@@ -131,6 +131,16 @@ impl<'a, K: Pod + Default, V: Pod> Walk<'a, K, V> {
         }
     }
 
+    /// The same from where another has stopped.
+    pub(crate) fn resumed(map: BorrowedFd<'a>, batch: usize, empty: V, from: Option<u32>) -> Self {
+        Self { position: from, ..Self::new(map, batch, empty) }
+    }
+
+    /// Where it has stopped; nothing at the end.
+    pub(crate) fn position(&self) -> Option<u32> {
+        self.position.filter(|_| !self.done)
+    }
+
     /// The next elements; nothing at the end.
     pub(crate) fn next(&mut self) -> io::Result<Option<(&[K], &[V])>> {
         while !self.done {

@@ -22,6 +22,7 @@ use super::{
     trace,
 };
 use crate::{
+    audit::Audit,
     cli::AgentOptions,
     dataplane::{
         Dataplane, GROUPS, Sizes,
@@ -121,6 +122,8 @@ impl EventLoop {
         let shared = Arc::new(Shared {
             orders,
             journal: Arc::new(Journal::new(started)),
+            audit: Audit::default(),
+            generations: writer.generations().context("cannot open the generations")?,
             measured: Measured::new().context("cannot set up the histograms")?,
             pressure: AtomicU8::new(0),
             adjustments: Default::default(),
@@ -232,12 +235,13 @@ impl EventLoop {
             let everywhere = PerFamily { v4: why.clone(), v6: why };
             self.polled(Ok(interlock::Found { everywhere, ..interlock::Found::default() }));
         }
-        if self.catch_up(events)?
-            && let Err(error) = self.promise()
-        {
-            tracing::error!(
-                "cannot renew the promise to the data plane; it will pass everything: {error:#}"
-            );
+        if self.catch_up(events)? {
+            if let Err(error) = self.promise() {
+                tracing::error!(
+                    "cannot renew the promise to the data plane; it will pass everything: {error:#}"
+                );
+            }
+            self.shared.audit.caught_up.note();
         }
         self.confirm_stale();
         self.steer_admission();

@@ -4,7 +4,7 @@
 //! netlink ──► events ─► fib (plan, install)         ┐
 //! timer ────► deadline, stale next hops, interlocks ├─ event_loop: the only writer of what the program reads
 //! dump ─────► fib (replace, plan, install)          ┘
-//! sweepers (one per CPU), control socket, metrics: tasks of their own that read
+//! sweepers (one per CPU), audit, control socket, metrics: tasks of their own that read
 //! ```
 
 mod event_loop;
@@ -27,6 +27,7 @@ use route_cache_common::{Tally, V4, V6};
 
 use self::{event_loop::EventLoop, orders::Orders};
 use crate::{
+    audit::{self, Audit},
     cli::AgentOptions,
     control,
     dataplane::{
@@ -39,7 +40,7 @@ use crate::{
         mirror::Fib,
         tables::Cause,
     },
-    maps::{CloneTables, Counters},
+    maps::{CloneTables, Counters, Generations},
     metrics::{self, Measured},
     netns,
     sweep::{self, Policy, Sweeper, life::Adjustment, pressure::Pressure},
@@ -74,6 +75,7 @@ pub(crate) fn run(options: AgentOptions) -> Result<()> {
             tokio::spawn(sweep::run::<V4>(Arc::clone(&shared), cpu));
             tokio::spawn(sweep::run::<V6>(Arc::clone(&shared), cpu));
         }
+        tokio::spawn(audit::run(Arc::clone(&shared)));
         let never = std::future::pending::<()>;
         let asked = Arc::<View>::clone(&source);
         tokio::spawn(control::serve(control_listener, asked, control::Limits::default(), never()));
@@ -98,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     /// Clones by family and CPU.
     pub(crate) clones: CloneTables,
+    /// The generations, as the program sees them.
+    pub(crate) generations: Generations,
     /// Sweepers by CPU.
     pub(crate) sweepers: PerFamily<Vec<Sweeper>>,
     /// What the program counts.
@@ -106,6 +110,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Arc<Journal>,
     /// Where orders are given.
     pub(crate) orders: Orders,
+    /// Whether the kernel agrees with the clones.
+    pub(crate) audit: Audit,
     /// Durations.
     pub(crate) measured: Measured,
     pressure: AtomicU8,

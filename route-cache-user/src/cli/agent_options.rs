@@ -42,6 +42,8 @@ pub(crate) struct AgentOptions {
     pub(crate) bypass_netfilter: bool,
     /// One packet in so many is logged.
     pub(crate) trace_packets: Option<u32>,
+    /// The kernel is asked about so many clones a second; 0 for none.
+    pub(crate) audit_rate: u32,
     /// How much is logged.
     pub(crate) log_level: LogLevel,
     /// All of the above with their origins: for the status, for `set` and for a reload.
@@ -67,6 +69,7 @@ impl From<Settings> for AgentOptions {
             clone_on: settings.get(Setting::CloneOn),
             bypass_netfilter: settings.get(Setting::BypassNetfilter),
             trace_packets: settings.get(Setting::TracePackets),
+            audit_rate: settings.get(Setting::AuditRate),
             log_level: settings.get(Setting::LogLevel),
             settings,
         }

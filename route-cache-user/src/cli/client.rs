@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ClientCommand, ask::ask, explain, listings, monitor::monitor, status, table::printable,
+    ClientCommand, ask::ask, audit, explain, listings, monitor::monitor, status, table::printable,
 };
 use crate::{
-    control::protocol::{CloneEntry, Done, NextHopEntry, Request, RouteEntry},
+    control::protocol::{AuditReport, CloneEntry, Done, NextHopEntry, Request, RouteEntry},
     fib::family::IpFamily,
 };
 
@@ -23,7 +23,7 @@ pub(crate) fn run_client(command: ClientCommand, socket: &Path) -> ExitCode {
     let pretty = stdout.is_terminal();
     let mut out = io::BufWriter::with_capacity(1 << 16, stdout.lock());
     match ask_and_print(command, socket, pretty, &mut out) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Nothing is left to do if stderr is closed as well.
             let _ = writeln!(io::stderr(), "error: {}", printable(&format!("{error:#}")));
@@ -32,16 +32,16 @@ pub(crate) fn run_client(command: ClientCommand, socket: &Path) -> ExitCode {
     }
 }
 
-/// Asks, and prints the answer to `out`.
+/// Asks, prints the answer to `out`, and says with what exit code to end.
 pub(super) fn ask_and_print(
     command: ClientCommand,
     socket: &Path,
     pretty: bool,
     out: &mut dyn Write,
-) -> Result<()> {
+) -> Result<ExitCode> {
     let (json, family) = (command.json(), command.family());
     let printer = Printer { request: command.request(), json, socket, pretty, out };
-    match printer.request {
+    let done = match printer.request {
         Request::Status {} => printer.print(|answer, out| status::write(&answer, out)),
         Request::Clones {} => {
             let of = |clone: &CloneEntry| IpFamily::of(clone.dst);
@@ -57,11 +57,13 @@ pub(super) fn ask_and_print(
         }
         Request::Interfaces {} => printer.print(listings::interfaces),
         Request::Get { .. } => printer.print(explain::write),
+        Request::Audit {} => return printer.print_audit(),
         Request::Set { .. } | Request::Flush { .. } | Request::Drain {} | Request::Purge { .. } => {
             printer.print(what_was_done)
         }
         Request::Monitor { follow } => monitor(socket, follow, json, printer.out),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn what_was_done(done: Done, out: &mut dyn Write) -> io::Result<()> {
@@ -83,7 +85,7 @@ impl Printer<'_> {
         for_people: fn(T, &mut dyn Write) -> io::Result<()>,
     ) -> Result<()> {
         let answer: T = ask(self.socket, &self.request)?;
-        self.print_answer(answer, for_people)
+        self.show(answer, for_people)
     }
 
     /// Prints the rows of a family alone, if one is asked for.
@@ -95,10 +97,18 @@ impl Printer<'_> {
     ) -> Result<()> {
         let mut rows: Vec<T> = ask(self.socket, &self.request)?;
         rows.retain(|row| wanted.is_none_or(|wanted| of(row) == wanted));
-        self.print_answer(rows, for_people)
+        self.show(rows, for_people)
     }
 
-    fn print_answer<T: Serialize>(
+    /// What differs is a failure, and so is what could not be told.
+    fn print_audit(self) -> Result<ExitCode> {
+        let report: AuditReport = ask(self.socket, &self.request)?;
+        let is_clean = report.differences.is_empty() && report.unsure == 0;
+        self.show(report, |report, out| audit::write(&report, out))?;
+        Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn show<T: Serialize>(
         self,
         answer: T,
         for_people: fn(T, &mut dyn Write) -> io::Result<()>,

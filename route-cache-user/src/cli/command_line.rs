@@ -169,6 +169,8 @@ pub(crate) enum ClientCommand {
         #[command(flatten)]
         format: Format,
     },
+    /// Ask the kernel about every clone, and remove those it disagrees with; 1 if there are any
+    Audit(Format),
     /// Change a setting until the next reload or restart
     #[command(after_help = what_can_be_set())]
     Set {
@@ -203,7 +205,7 @@ pub(crate) enum ClientCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Show the last events: clones, timeouts, drains, purges, resyncs, links, settings
+    /// Show the last events: clones, timeouts, drains, purges, resyncs, audits, links, settings
     Monitor {
         /// Print JSON: an object a line
         #[arg(long)]
@@ -270,6 +272,7 @@ impl ClientCommand {
             ClientCommand::Show { listing: Listing::NextHops, .. } => Request::NextHops {},
             ClientCommand::Show { listing: Listing::Interfaces, .. } => Request::Interfaces {},
             ClientCommand::Get { address, .. } => Request::Get { address },
+            ClientCommand::Audit(_) => Request::Audit {},
             ClientCommand::Set { name, value } => Request::Set { name, value },
             ClientCommand::Flush { prefix, dev, family } => Request::Flush { prefix, dev, family },
             ClientCommand::Drain => Request::Drain {},
@@ -292,6 +295,7 @@ impl ClientCommand {
     pub(super) fn json(&self) -> bool {
         match self {
             ClientCommand::Status(format)
+            | ClientCommand::Audit(format)
             | ClientCommand::Show { format, .. }
             | ClientCommand::Get { format, .. } => format.json,
             ClientCommand::Monitor { json, .. } => *json,

@@ -39,6 +39,9 @@ pub(super) fn describe(entry: &Entry) -> String {
         }
         Event::Purge { dev } => write!(line, "purge of {dev}"),
         Event::Flush { what } => write!(line, "flush of {what}"),
+        Event::AuditMismatch { dst, cpu, clone, kernel } => {
+            write!(line, "clone {dst} of CPU {cpu} said {clone}, the kernel says {kernel}: removed")
+        }
         Event::Pressure { level } => write!(line, "memory pressure: {level}"),
         Event::Resync { cause } => write!(line, "resync ({cause})"),
         Event::Link { dev, state } => write!(line, "link {dev} {state}"),

@@ -10,6 +10,7 @@
 
 mod agent_options;
 mod ask;
+mod audit;
 mod client;
 mod command_line;
 mod config_check;

@@ -28,6 +28,11 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "next hops         {}", list(&status.next_hops))?;
     writeln!(out, "resyncs           {}", list(&status.resyncs))?;
     writeln!(out, "netlink overruns  {}", status.netlink_overruns)?;
+    writeln!(
+        out,
+        "audits            {}, disagreements {}",
+        status.audits, status.audit_mismatches
+    )?;
     writeln!(out, "map memory        {} bytes", status.map_memory_bytes)?;
     writeln!(out)?;
     setting_table(status).write("", out)

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -81,6 +82,7 @@ fn the_defaults_are_those_of_the_manual() {
     assert_eq!(options.rtminexpire, Duration::from_secs(10));
     assert_eq!(options.rtmaxcache, 49_152);
     assert_eq!(options.clone_on, CloneOn::Auto);
+    assert_eq!(options.audit_rate, 10);
     assert_eq!(options.control_socket, Path::new("/run/route-cache/control.sock"));
     let level = tracing::level_filters::LevelFilter::from(options.log_level);
     assert_eq!(level, tracing::level_filters::LevelFilter::INFO);
@@ -92,12 +94,13 @@ fn every_option_of_the_agent_is_taken() {
         "--interface eth0 -i veth* --netns router --xdp-mode skb --listen-address [::1]:0 \
          --rtexpire 5m --sweep-interval 1s --clones-per-cpu 1 --max-routes 10 --max-next-hops 1048576 \
          --bypass-netfilter --trace-packets --log-level trace --control-socket /tmp/s \
-         --exempt-interface vrrp* --rtminexpire 2m --rtmaxcache 1 --clone-on first-packet",
+         --exempt-interface vrrp* --rtminexpire 2m --rtmaxcache 1 --clone-on first-packet --audit-rate 0",
     );
     assert_eq!(options.exempt_interfaces[0].as_str(), "vrrp*");
     assert_eq!(options.rtminexpire, Duration::from_secs(120));
     assert_eq!(options.rtmaxcache, 1);
     assert_eq!(options.clone_on, CloneOn::FirstPacket);
+    assert_eq!(options.audit_rate, 0);
     assert!(options.interfaces[1].matches("veth12") && !options.interfaces[1].matches("eth0"));
     assert_eq!(options.netns.as_deref(), Some("router"));
     assert_eq!(options.xdp_mode, XdpMode::Skb);
@@ -244,6 +247,7 @@ fn wrong_commands_are_usage_errors() {
         "get banana",
         "get 1.2.3",
         "status now",
+        "audit 192.0.2.1",
         "config",
         "config chekc",
     ] {
@@ -296,6 +300,7 @@ fn status_says_whether_it_works_and_counts_what_happened() {
     assert!(status.contains("forwarded_clone  1234567  100.0%  120987566\n"));
     assert!(!status.contains("pass_ttl"), "outcomes that never happened are left out");
     assert!(status.contains("next hops         incomplete 1, usable 1\n"));
+    assert!(status.contains("audits            12, disagreements 1\n"));
 }
 
 #[test]
@@ -345,6 +350,30 @@ fn get_reads_as_an_explanation() {
 }
 
 #[test]
+fn an_audit_that_finds_something_shows_it_and_is_1() {
+    let audited = |clones| {
+        let source = Fake { clones, ..Fake::default() };
+        let server = Server::start(source, Limits::default());
+        let mut out = Vec::new();
+        let code = ask_and_print(client("audit").0, server.path(), false, &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), code)
+    };
+    let (text, code) = audited(None);
+    assert_eq!(code, ExitCode::FAILURE);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "DESTINATION   CPU  DIFFERENCE  CLONE                     KERNEL",
+            "198.51.100.0    1  next_hop    via 192.0.2.254 dev eth1  via 192.0.2.253 dev eth1",
+            "2 clones checked, 1 difference",
+        ]
+    );
+    let (text, code) = audited(Some(0));
+    assert_eq!((&*text, code), ("0 clones checked, 0 differences\n", ExitCode::SUCCESS));
+}
+
+#[test]
 fn json_is_one_line_for_programs_and_indented_for_people() {
     for (line, array) in [
         ("status --json", false),
@@ -353,6 +382,7 @@ fn json_is_one_line_for_programs_and_indented_for_people() {
         ("show nexthops --json", true),
         ("show interfaces --json", true),
         ("get 198.51.100.0 --json", false),
+        ("audit --json", false),
     ] {
         let text = printed(line, Fake::default(), false).unwrap();
         assert_eq!(text.lines().count(), 1, "{line}");
@@ -388,7 +418,7 @@ fn json_is_one_line_for_programs_and_indented_for_people() {
 #[test]
 fn an_error_of_the_agent_is_the_client_s_error() {
     let broken = Fake { broken: true, ..Fake::default() };
-    for line in ["status", "show clones", "show routes --json", "get 192.0.2.1"] {
+    for line in ["status", "show clones", "show routes --json", "get 192.0.2.1", "audit"] {
         let error = printed(line, broken, false).unwrap_err();
         assert_eq!(
             format!("{error:#}"),
@@ -456,7 +486,7 @@ impl Write for Fails {
 #[test]
 fn a_reader_that_stops_early_is_no_error_but_a_full_disk_is() {
     let server = Server::start(Fake::default(), Limits::default());
-    for line in ["status", "status --json", "show clones", "get 192.0.2.1"] {
+    for line in ["status", "status --json", "show clones", "get 192.0.2.1", "audit"] {
         let command = client(line).0;
         let mut out = Fails(io::ErrorKind::BrokenPipe);
         ask_and_print(command.clone(), server.path(), false, &mut out).unwrap();

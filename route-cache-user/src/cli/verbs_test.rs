@@ -140,6 +140,12 @@ fn every_event_is_a_line_for_people() {
         Event::Drain { cpus: vec![0, 1] },
         Event::Purge { dev: text("eth0") },
         Event::Flush { what: text("all clones") },
+        Event::AuditMismatch {
+            dst,
+            cpu: 1,
+            clone: text("via 10.0.2.2 dev eth1"),
+            kernel: text("No route to host"),
+        },
         Event::Pressure { level: "sweep".into() },
         Event::Setting {
             name: "rtexpire".into(),
@@ -167,6 +173,7 @@ fn every_event_is_a_line_for_people() {
             "drain of CPU 0, 1",
             "purge of eth0",
             "flush of all clones",
+            "clone 10.0.2.2 of CPU 1 said via 10.0.2.2 dev eth1, the kernel says No route to host: removed",
             "memory pressure: sweep",
             "rtexpire set from 1h to 5m (control socket)",
             "12 events are missing here: read too slowly",

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Duration { least: u64 },
     /// 1 to `most`.
     Count { most: u32, or: Option<&'static str> },
+    /// So many a second: 0 to `most`.
+    Rate { most: u32 },
     /// Yes or no.
     Flag,
     /// Names of interfaces, or patterns of them; `none` for an empty list.
@@ -52,6 +54,8 @@ impl Kind {
             }
             Self::Duration { least } => seconds(text, least),
             Self::Count { most, or } => count(text, most, or).map(Value::Count),
+            Self::Rate { .. } if text == "0" => Ok(Value::Count(0)),
+            Self::Rate { most } => count(text, most, Some("0")).map(Value::Count),
             Self::Flag => flag(text).map(Value::Flag),
             Self::Names => names(text).map(Value::Names),
             Self::Address => text

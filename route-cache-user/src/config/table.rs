@@ -23,6 +23,7 @@ pub(crate) enum Setting {
     CloneOn,
     BypassNetfilter,
     TracePackets,
+    AuditRate,
     LogLevel,
 }
 
@@ -52,7 +53,7 @@ const AT_START: bool = false;
 
 /// All settings, in the order of [`Setting`] and of the help.
 #[rustfmt::skip]
-pub(crate) static TABLE: [Spec; 17] = [
+pub(crate) static TABLE: [Spec; 18] = [
     spec(Setting::Interfaces, "interfaces", "interface", Kind::Names, "none", AT_START,
         "NAME-OR-GLOB", "Attach to this interface, or to all that match, now and later"),
     spec(Setting::ExemptInterfaces, "exempt_interfaces", "exempt-interface", Kind::Names, "none", AT_RUN_TIME,
@@ -85,6 +86,8 @@ pub(crate) static TABLE: [Spec; 17] = [
         "BOOL", "Consent that forwarded packets skip netfilter, tc and XFRM"),
     spec(Setting::TracePackets, "trace_packets", "trace-packets", Kind::Count { most: u32::MAX, or: Some("off") }, "off", AT_START,
         "N", "Log one packet in N, or in 1000 if no N is given"),
+    spec(Setting::AuditRate, "audit_rate", "audit-rate", Kind::Rate { most: 100_000 }, "10", AT_RUN_TIME,
+        "N", "Ask the kernel about so many clones a second; 0 asks about none"),
     spec(Setting::LogLevel, "log_level", "log-level", Kind::LogLevel, "info", AT_RUN_TIME,
         "LEVEL", "Log to stderr: error, warn, info, debug or trace"),
 ];

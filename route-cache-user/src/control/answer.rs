@@ -17,6 +17,7 @@ pub(super) fn answer(source: &dyn Source, request: &Request) -> Vec<u8> {
         Request::NextHops {} => line(source.next_hops()),
         Request::Interfaces {} => line(source.interfaces()),
         Request::Get { address } => line(source.get(*address)),
+        Request::Audit {} => line(source.audit()),
         Request::Set { name, value } => act(source, Action::set(name, value)),
         Request::Flush { prefix, dev, family } => {
             act(source, Action::flush(*prefix, dev.as_deref(), family.as_deref()))

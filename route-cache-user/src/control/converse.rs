@@ -93,7 +93,7 @@ fn parse(line: &[u8]) -> Result<Request, String> {
 /// Whether the answer grows with the tables.
 fn is_listing(request: &Request) -> bool {
     match request {
-        Request::Clones {} | Request::Routes {} | Request::NextHops {} => true,
+        Request::Clones {} | Request::Routes {} | Request::NextHops {} | Request::Audit {} => true,
         Request::Status {}
         | Request::Interfaces {}
         | Request::Get { .. }

@@ -18,8 +18,9 @@ use route_cache_common::Outcome;
 use super::{
     Action, Source,
     protocol::{
-        CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus, InterfaceEntry,
-        NextHopEntry, RouteEntry, SettingEntry, Status, Timeout, Walked,
+        AuditReport, AuditedClone, CloneEntry, CloneTable, Count, Explanation, FamilyInterface,
+        FamilyStatus, InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Timeout,
+        Walked,
     },
 };
 use crate::events::{Event, Journal};
@@ -98,6 +99,8 @@ impl Source for Fake {
             next_hops: counts(&[("usable", 1), ("incomplete", 1)]),
             resyncs: counts(&[("start", 1)]),
             netlink_overruns: 0,
+            audits: 12,
+            audit_mismatches: 1,
             map_memory_bytes: 31_457_280,
             interfaces: self.interfaces()?,
         })
@@ -209,6 +212,20 @@ impl Source for Fake {
         })
     }
 
+    fn audit(&self) -> Result<AuditReport> {
+        self.works()?;
+        let difference = AuditedClone {
+            dst: "198.51.100.0".parse().unwrap(),
+            cpu: 1,
+            difference: "next_hop".into(),
+            clone: "via 192.0.2.254 dev eth1".into(),
+            kernel: "via 192.0.2.253 dev eth1".into(),
+        };
+        let differences = if self.clones == Some(0) { Vec::new() } else { vec![difference] };
+        let checked = self.clones.unwrap_or(2).into();
+        Ok(AuditReport { checked, differences, ..AuditReport::default() })
+    }
+
     fn act(&self, action: Action) -> Result<String> {
         self.works()?;
         Ok(format!("{action}: done\x1b"))
@@ -250,6 +267,9 @@ impl Source for Live {
     }
     fn get(&self, address: IpAddr) -> Result<Explanation> {
         Fake::default().get(address)
+    }
+    fn audit(&self) -> Result<AuditReport> {
+        Fake::default().audit()
     }
     fn act(&self, action: Action) -> Result<String> {
         self.0.push(Event::Flush { what: action.to_string() });

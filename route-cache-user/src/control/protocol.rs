@@ -29,6 +29,8 @@ pub(crate) enum Request {
         /// Destination.
         address: IpAddr,
     },
+    /// Asks the kernel about every clone: an [`AuditReport`].
+    Audit {},
     /// Changes a setting: [`Done`].
     Set {
         /// As in the file or on the command line.
@@ -122,6 +124,10 @@ pub(crate) struct Status {
     pub(crate) resyncs: BTreeMap<String, u64>,
     /// Times the kernel dropped netlink messages because the agent was too slow.
     pub(crate) netlink_overruns: u64,
+    /// Clones about which the kernel was asked.
+    pub(crate) audits: u64,
+    /// Clones that disagreed with it, and were removed.
+    pub(crate) audit_mismatches: u64,
     /// Bytes of kernel memory the maps take now, as the kernel accounts them. Clones and routes come on top as they are made.
     pub(crate) map_memory_bytes: u64,
     /// Interfaces the agent is attached to or wants to be.
@@ -344,4 +350,32 @@ pub(crate) struct Explanation {
     pub(crate) members: Vec<MemberEntry>,
     /// Its clones on all CPUs.
     pub(crate) clones: Vec<CloneEntry>,
+}
+
+/// What asking the kernel about every clone came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuditReport {
+    /// Clones about which it was asked.
+    pub(crate) checked: u64,
+    /// Clones that the data plane does not use any more, about which it was not.
+    pub(crate) void: u64,
+    /// Clones with which it seemed to disagree, while the mirror was too busy to tell whether this stands.
+    pub(crate) unsure: u64,
+    /// Clones with which it disagrees. They are removed.
+    pub(crate) differences: Vec<AuditedClone>,
+}
+
+/// A clone with which the kernel disagrees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuditedClone {
+    /// Destination.
+    pub(crate) dst: IpAddr,
+    /// CPU whose table it was in.
+    pub(crate) cpu: u32,
+    /// `next_hop`, `mtu`, `kind`, or `refused` if the kernel would send no packet there.
+    pub(crate) difference: String,
+    /// What the clone said, in the words of `ip route`.
+    pub(crate) clone: String,
+    /// What the kernel says.
+    pub(crate) kernel: String,
 }

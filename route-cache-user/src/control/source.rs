@@ -6,7 +6,9 @@ use anyhow::Result;
 
 use super::{
     Action,
-    protocol::{CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status},
+    protocol::{
+        AuditReport, CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status,
+    },
 };
 use crate::events::Journal;
 
@@ -30,6 +32,8 @@ pub(crate) trait Source: Send + Sync + 'static {
     }
     /// What happens to a packet to this address.
     fn get(&self, address: IpAddr) -> Result<Explanation>;
+    /// What the kernel says of every clone.
+    fn audit(&self) -> Result<AuditReport>;
     /// Does it, and says in a sentence for people what was done.
     fn act(&self, action: Action) -> Result<String>;
     /// What happens. Does not block.

@@ -22,7 +22,10 @@ use super::{
     bind::SocketGuard,
     connect,
     fake::{Fake, Place},
-    protocol::{Answer, CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status},
+    protocol::{
+        Answer, AuditReport, CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry,
+        Status,
+    },
     serve,
 };
 use crate::events::Journal;
@@ -243,6 +246,9 @@ impl Source for Stuck {
     }
     fn get(&self, address: IpAddr) -> anyhow::Result<Explanation> {
         Fake::default().get(address)
+    }
+    fn audit(&self) -> anyhow::Result<AuditReport> {
+        Fake::default().audit()
     }
     fn act(&self, _: Action) -> anyhow::Result<String> {
         panic!("an order is too much")

@@ -72,6 +72,17 @@ pub(crate) enum Event {
         /// Which.
         what: String,
     },
+    /// The kernel says else than a clone, which was removed. When there are many at once, only some are put down.
+    AuditMismatch {
+        /// Its destination.
+        dst: IpAddr,
+        /// Whose table it was in.
+        cpu: u32,
+        /// What the clone said.
+        clone: String,
+        /// What the kernel says.
+        kernel: String,
+    },
     /// Memory became scarcer, or less so.
     Pressure {
         /// How scarce it is now.

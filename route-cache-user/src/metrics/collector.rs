@@ -91,6 +91,8 @@ impl Collector for Snapshot {
             (&of::RTMINEXPIRE, timeout.rtminexpire_seconds as f64),
             (&of::RTMAXCACHE, timeout.rtmaxcache as f64),
             (&of::NETLINK_OVERRUNS, status.netlink_overruns as f64),
+            (&of::AUDITS, status.audits as f64),
+            (&of::AUDIT_MISMATCHES, status.audit_mismatches as f64),
             (&of::MAP_MEMORY, status.map_memory_bytes as f64),
             (&of::UPTIME, status.uptime_seconds),
             (&of::SCRAPE_ERRORS, self.scrape_errors as f64),

@@ -72,6 +72,10 @@ families! {
         "Times the kernel dropped netlink messages because the agent was too slow.";
     RESYNCS = COUNTER "route_cache_resyncs_total" ["cause"]
         "Times all kernel tables were read anew, by cause.";
+    AUDITS = COUNTER "route_cache_audits_total" []
+        "Clones about which the kernel was asked where it would send their packets.";
+    AUDIT_MISMATCHES = COUNTER "route_cache_audit_mismatches_total" []
+        "Clones with which the kernel disagreed for good; they were removed.";
     MAP_MEMORY = GAUGE "route_cache_map_memory_bytes" []
         "Kernel memory the BPF maps may come to at their limits.";
     UPTIME = GAUGE "route_cache_uptime_seconds" []

@@ -82,6 +82,8 @@ fn a_scrape_shows_every_family_with_its_values() {
         "route_cache_routes{family=\"ipv4\"} 3",
         "route_cache_next_hops{state=\"incomplete\"} 1",
         "route_cache_netlink_overruns_total 0",
+        "route_cache_audits_total 12",
+        "route_cache_audit_mismatches_total 1",
         "route_cache_resyncs_total{cause=\"start\"} 1",
         "route_cache_interface_attached{interface=\"eth0\",mode=\"native\"} 1",
         "route_cache_interface_accelerating{family=\"ipv4\",interface=\"eth1\"} 1",

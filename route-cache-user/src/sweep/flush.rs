@@ -79,3 +79,21 @@ fn flush_family<F: NetFamily>(shared: &Shared, choice: &Choice, reason: Reason) 
     }
     Ok(removed)
 }
+
+/// Removes clones of one table, for this reason.
+///
+/// # Errors
+///
+/// If the table cannot be written.
+pub(crate) fn remove<F: NetFamily>(
+    shared: &Shared,
+    table: usize,
+    destinations: &[F::Address],
+    reason: Reason,
+) -> io::Result<()> {
+    let (tables, sweepers) = (F::clones(&shared.clones), &shared.sweepers[F::FAMILY]);
+    if let (Some(clones), Some(sweeper)) = (tables.get(table), sweepers.get(table)) {
+        sweeper.count(reason, clones.delete(destinations)?);
+    }
+    Ok(())
+}

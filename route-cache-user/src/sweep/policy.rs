@@ -17,11 +17,13 @@ pub(crate) enum Reason {
     Neighbour,
     /// The operator said so.
     Flush,
+    /// The kernel says else.
+    Audit,
 }
 
 impl Reason {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Timeout,
         Self::Drain,
         Self::Route,
@@ -29,6 +31,7 @@ impl Reason {
         Self::Address,
         Self::Neighbour,
         Self::Flush,
+        Self::Audit,
     ];
 
     /// The stable name.
@@ -41,6 +44,7 @@ impl Reason {
             Self::Address => "address",
             Self::Neighbour => "neighbour",
             Self::Flush => "flush",
+            Self::Audit => "audit",
         }
     }
 }

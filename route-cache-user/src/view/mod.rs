@@ -14,11 +14,12 @@ use route_cache_common::{Outcome, Tally, V4, V6};
 use self::rows::{HOP_STATES, HopNames, clone_entry, hop_entry, hop_state, route_entry};
 use crate::{
     agent::{Shared, State, orders::Order},
+    audit,
     config::Effective,
     control::{
         Action, Source,
         protocol::{
-            CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus,
+            AuditReport, CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus,
             InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Timeout,
         },
     },
@@ -146,6 +147,8 @@ impl Source for View {
                 .map(|(cause, count)| (cause.name().to_owned(), *count))
                 .collect(),
             netlink_overruns: state.overruns,
+            audits: shared.audit.audits(),
+            audit_mismatches: shared.audit.mismatches(),
             map_memory_bytes: map_memory()?,
             interfaces,
         })
@@ -222,6 +225,10 @@ impl Source for View {
             IpAddr::V4(dst) => self.get_of_family::<V4>(dst.octets()),
             IpAddr::V6(dst) => self.get_of_family::<V6>(dst.octets()),
         }
+    }
+
+    fn audit(&self) -> Result<AuditReport> {
+        audit::all(&self.shared)
     }
 
     fn act(&self, action: Action) -> Result<String> {

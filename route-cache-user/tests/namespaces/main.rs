@@ -19,6 +19,7 @@
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
+//! - `auditing`: the kernel is asked whether it agrees.
 //! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
 //! - `memory`: pressure that is real. `clock_jumps`: clocks that jump or stand still.
 //! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
@@ -34,6 +35,7 @@ mod traffic;
 
 mod asking;
 mod attaching;
+mod auditing;
 mod change_latency;
 mod clock_jumps;
 mod clones;

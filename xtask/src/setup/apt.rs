@@ -21,25 +21,41 @@ pub(super) fn command_line(packages: &[&str]) -> String {
     format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {packages}")
 }
 
+/// Packages of which only the programs are wanted, and the service that each starts where systemd runs.
+const SERVICES: [(&str, &str); 3] =
+    [("prometheus", "prometheus"), ("bird2", "bird"), ("frr", "frr")];
+
 /// Installs packages.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
     say(&format!("installing {} (apt-get)", packages.join(", ")));
     run(quiet(&mut apt()).arg("update"))?;
-    let install = ["install", "-y", "--no-install-recommends"];
-    run(quiet(&mut apt()).args(install).args(packages))?;
-    if packages.contains(&"prometheus") {
-        stop_service("prometheus")?;
+    let services: Vec<&str> = SERVICES
+        .iter()
+        .filter(|(package, _)| packages.contains(package) && has_systemd())
+        .map(|&(_, service)| service)
+        .collect();
+    if !services.is_empty() {
+        // They must not even start: a routing daemon changes the machine's own routes.
+        systemctl(&["mask", "--runtime"], &services)?;
     }
-    Ok(())
+    let install = ["install", "-y", "--no-install-recommends"];
+    let installed = run(quiet(&mut apt()).args(install).args(packages));
+    if !services.is_empty() {
+        say(&format!("disabling the services {}, which came along", services.join(", ")));
+        systemctl(&["unmask", "--runtime"], &services)?;
+        if installed.is_ok() {
+            systemctl(&["disable", "--now"], &services)?;
+        }
+    }
+    installed
 }
 
-/// Only its tool is wanted: the service, which the package starts where systemd runs, is not.
-fn stop_service(name: &str) -> Result<()> {
-    if Path::new("/run/systemd/system").exists() {
-        say(&format!("stopping the service {name}, which came with its package"));
-        run(as_root("systemctl").args(["disable", "--now", name]))?;
-    }
-    Ok(())
+fn has_systemd() -> bool {
+    Path::new("/run/systemd/system").exists()
+}
+
+fn systemctl(what: &[&str], services: &[&str]) -> Result<()> {
+    run(as_root("systemctl").args(what).args(services))
 }
 
 fn apt() -> Command {

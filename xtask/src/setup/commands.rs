@@ -15,11 +15,13 @@ pub(super) const LAB: [Needed; 4] =
     [("ip", "iproute2"), ("ethtool", "ethtool"), ("ping", "iputils-ping"), ("iperf3", "iperf3")];
 
 /// Of the tests, besides.
-pub(super) const TESTS: [Needed; 4] = [
+pub(super) const TESTS: [Needed; 6] = [
     ("nft", "nftables"),
     ("iptables-legacy", "iptables"),
     ("tcpdump", "tcpdump"),
     ("promtool", "prometheus"),
+    ("bird", "bird2"),
+    ("vtysh", "frr"),
 ];
 
 /// A real full table, and what reads it: packages that bring files, and no commands.

@@ -57,6 +57,17 @@ fn what_is_wrong_is_said_in_a_sentence() {
             "rtmaxcache cannot be '99999999999999999999': more than 16777216",
         ),
         (
+            "audit-rate",
+            "-1",
+            "audit_rate cannot be '-1': must not be negative: expected 1 to 100000, or 0",
+        ),
+        ("audit_rate", "100001", "audit_rate cannot be '100001': more than 100000"),
+        (
+            "audit_rate",
+            "off",
+            "audit_rate cannot be 'off': expected a whole number from 1 to 100000, or 0",
+        ),
+        (
             "clone-on",
             "\u{1b}[2J",
             "clone_on cannot be '\\u{1b}[2J': expected auto, second-packet or first-packet",
@@ -65,7 +76,7 @@ fn what_is_wrong_is_said_in_a_sentence() {
             "max-routes",
             "5",
             "max_routes cannot change without a restart; what can: exempt_interfaces, rtexpire, rtminexpire, \
-             rtmaxcache, sweep_interval, clone_on, log_level",
+             rtmaxcache, sweep_interval, clone_on, audit_rate, log_level",
         ),
     ] {
         let error = parse_setting(name, text).unwrap_err().to_string();

@@ -159,6 +159,13 @@ impl Mirror<'_> {
         self.hear(Event::Route { route, replace: true, append: false });
     }
 
+    /// `ip route replace`, of which nothing reaches the program: the agent has planned it and could not write.
+    pub(super) fn miss_replace(&mut self, prefix: &str, gateway: Option<[u8; 4]>) {
+        let route = self.via(prefix, gateway);
+        assert_eq!(self.fib.apply(Event::Route { route, replace: true, append: false }), None);
+        let _never_written = self.fib.plan();
+    }
+
     /// `ip route delete`.
     pub(super) fn delete_route(&mut self, prefix: &str, gateway: Option<[u8; 4]>) {
         self.hear(Event::RouteGone(self.via(prefix, gateway)));

@@ -21,6 +21,7 @@ mod mutate;
 mod world;
 
 mod addresses;
+mod audit;
 mod budget;
 mod checksums;
 mod clones;
