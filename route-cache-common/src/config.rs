@@ -37,6 +37,8 @@ impl Config {
     pub const NO_CLONES: u64 = 256;
     /// Clones are looked for and made for few packets only, because most would find none.
     pub const FEW_CLONES: u64 = 512;
+    /// The index is complete: IPv4 routes are looked for there first.
+    pub const INDEX4: u64 = 1024;
     /// IPv4 next-hop groups pick by ports, too.
     pub const HASH_PORTS4: u64 = 32;
     /// IPv6 next-hop groups pick by ports, too.

@@ -9,6 +9,7 @@ pub mod clones;
 pub mod config;
 pub mod family;
 pub mod flows;
+pub mod index;
 pub mod next_hop;
 pub mod outcome;
 pub mod route;
@@ -44,6 +45,10 @@ pub mod maps {
     pub const LOCAL_ADDRESSES: &str = "LOCAL_ADDRESSES";
     /// `HASH` of VLAN devices, [`crate::vlan_key`] to interface index.
     pub const VLANS: &str = "VLANS";
+    /// `ARRAY`, memory-mapped, of [`crate::index::Chunk`].
+    pub const INDEX4: &str = "INDEX4";
+    /// `ARRAY` of [`crate::Route`] by [`crate::index::Code`]; slot and generation mean nothing there.
+    pub const INDEX4_ROUTES: &str = "INDEX4_ROUTES";
     /// `ARRAY` of next-hop ids, [`crate::route::BUCKETS`] for each next-hop group.
     pub const GROUPS: &str = "GROUPS";
     /// `ARRAY` of the current generation of each route slot.

@@ -57,6 +57,9 @@ pub struct Route {
 pub type RouteWords = [u32; 4];
 
 impl Route {
+    /// Stands for no slot: no clone can be made of these words.
+    pub const NO_SLOT: u32 = u32::MAX;
+
     /// Packs into map words.
     #[must_use]
     #[inline(always)]

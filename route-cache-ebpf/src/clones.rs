@@ -6,7 +6,7 @@ use crate::{
     admission,
     family::Datapath,
     maps::{self, CloneRef},
-    next_hop,
+    next_hop, route,
     way::{Found, Way},
 };
 
@@ -57,12 +57,14 @@ pub fn make<F: Datapath>(
     let tag = F::fold(destination);
     let tally = if !are_wanted(config, tag, now) || !admission::admits(config, tag, now) {
         Tally::CloneDeferred
-    } else {
+    } else if let Some(route) = route::to_clone::<F>(destination, route) {
         match F::insert_clone(destination, ClonedRoute::new(route, now, bytes)) {
             Ok(maps::Inserted::New) => Tally::CloneCreated,
             Ok(maps::Inserted::Replaced) => Tally::CloneReplaced,
             Err(_) => Tally::CloneRefused,
         }
+    } else {
+        Tally::CloneDeferred
     };
     maps::tally(tally);
     Outcome::ForwardedRoute

@@ -2,7 +2,7 @@
 //!
 //! | map | written by |
 //! |---|---|
-//! | `CONFIG`, `PORTS`, `LOCAL_ADDRESSES`, `VLANS`, `ROUTES*`, `GENERATIONS`, `NEXT_HOPS`, `GROUPS`, `NEIGHBOURS*`, `EGRESS` | the agent |
+//! | `CONFIG`, `PORTS`, `LOCAL_ADDRESSES`, `VLANS`, `INDEX4`, `INDEX4_ROUTES`, `ROUTES*`, `GENERATIONS`, `NEXT_HOPS`, `GROUPS`, `NEIGHBOURS*`, `EGRESS` | the agent |
 //! | `FLOWS*` | the program of each CPU its own segment |
 //! | `CLONES*` | the program inserts and counts, the agent deletes |
 //! | `NEXT_HOPS_TOUCHED` | the program sets, the agent clears |
@@ -13,7 +13,7 @@
 #![allow(unsafe_code)]
 
 use aya_ebpf::{
-    bindings::{BPF_EXIST, BPF_F_NO_PREALLOC, BPF_NOEXIST, xdp_action::XDP_PASS},
+    bindings::{BPF_EXIST, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, xdp_action::XDP_PASS},
     btf_maps::{Array, ArrayOfMaps, DevMap, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
     macros::btf_map,
 };
@@ -23,6 +23,7 @@ use route_cache_common::{
     clones::{Admission, CloneWords},
     config::ClockReading,
     flows::flow_set,
+    index::{self, ASK_TRIE, Chunk, Code},
     next_hop::{NeighbourKey, NextHopVersion},
     outcome::OutcomeCount,
     route::{BUCKETS, RouteWords},
@@ -58,6 +59,12 @@ pub trait Tables: Family {
     fn routes() -> &'static RouteTables<Self::Key>;
     /// The on-link destinations.
     fn neighbours() -> &'static Neighbours<Self::Key>;
+
+    /// The same by the index; nothing if the trie has to be asked. The words have [`Route::NO_SLOT`].
+    #[inline(always)]
+    fn indexed_route(_destination: Self::Key, _config: &Config) -> Option<RouteWords> {
+        None
+    }
 
     /// The value of the longest prefix in this CPU's routes that covers the destination.
     #[inline(always)]
@@ -112,6 +119,21 @@ pub trait Tables: Family {
 
 impl Tables for V4 {
     type Key = Address4;
+
+    #[inline(always)]
+    fn indexed_route(destination: Address4, config: &Config) -> Option<RouteWords> {
+        if config.flags & Config::INDEX4 == 0 {
+            return None;
+        }
+        let (chunk, position) = index::position(destination);
+        let codes = INDEX4.get_ptr(chunk)?;
+        // SAFETY: a checked element pointer; volatile, because the agent writes meanwhile, two bytes in one store.
+        let code = unsafe { codes.cast::<Code>().add(position).read_volatile() };
+        if code == ASK_TRIE {
+            return None;
+        }
+        INDEX4_ROUTES.get(u32::from(code)).copied()
+    }
     #[inline(always)]
     fn clones() -> &'static CloneTables<Address4> {
         &CLONES4
@@ -170,6 +192,10 @@ static CLONES6: CloneTables<Words6> = CloneTables::new();
 static ROUTES4: RouteTables<Address4> = RouteTables::new();
 #[btf_map]
 static ROUTES6: RouteTables<Words6> = RouteTables::new();
+#[btf_map]
+static INDEX4: Array<Chunk, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map]
+static INDEX4_ROUTES: Array<RouteWords, 1> = Array::new();
 #[btf_map]
 static GENERATIONS: Array<u32, 1> = Array::new();
 #[btf_map]

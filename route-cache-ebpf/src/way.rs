@@ -76,7 +76,7 @@ pub fn find<F: Datapath>(
         *way = found;
         return Ok(());
     }
-    *way = route::find::<F>(destination, hash)?;
+    *way = route::find::<F>(destination, arrival.config, hash)?;
     Ok(())
 }
 
