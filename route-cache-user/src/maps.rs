@@ -2,6 +2,7 @@
 //!
 //! - [`Writer`]: everything the program reads; owned by the task that owns the mirror.
 //! - [`CloneTables`]: the clones, a [`CloneTable`] for each CPU and family, which the program makes and the sweeper deletes.
+//! - [`FlowTables`]: the flows, read only.
 //! - [`Counters`]: read only.
 
 use std::{
@@ -20,12 +21,12 @@ use aya::{
     },
 };
 use route_cache_common::{
-    Address4, ClonedRoute, Config, Family, NextHop, Outcome, Tally, V4, V6, clones::CloneWords,
-    config::ClockReading, maps, outcome::OutcomeCount, route::RouteWords,
+    Address4, ClonedRoute, Config, Family, Flow, FlowSet, NextHop, Outcome, Tally, V4, V6,
+    clones::CloneWords, config::ClockReading, maps, outcome::OutcomeCount, route::RouteWords,
 };
 
 use crate::{
-    fib::family::NetFamily,
+    fib::family::{IpFamily, NetFamily},
     sys::{self, BatchResult},
 };
 
@@ -271,6 +272,83 @@ impl<F: NetFamily> CloneTable<F> {
     /// Clones deleted since start.
     pub(crate) fn removed(&self) -> u64 {
         self.removed.load(Ordering::Relaxed)
+    }
+}
+
+/// The flows of all CPUs.
+pub(crate) struct FlowTables {
+    v4: MapData,
+    v6: MapData,
+    sets: u32,
+}
+
+/// Flows with packets that their clones have not been told of, by destination.
+pub(crate) struct Untold<F: NetFamily>(std::collections::HashMap<F::Address, Vec<Flow>>);
+
+impl FlowTables {
+    /// Takes the maps out of the object; each CPU has so many sets in each.
+    pub(crate) fn take(ebpf: &mut Ebpf, sets: u32) -> Result<Self> {
+        let mut take = |name| match ebpf.take_map(name) {
+            Some(Map::Array(map)) => Ok(map),
+            _ => Err(anyhow!("the BPF object has no array {name}")),
+        };
+        Ok(Self { v4: take(V4::FLOWS)?, v6: take(V6::FLOWS)?, sets })
+    }
+
+    /// Whether there are any.
+    pub(crate) const fn exist(&self) -> bool {
+        self.sets > 0
+    }
+
+    /// What the clones of a CPU have not been told of.
+    pub(crate) fn untold<F: NetFamily>(&self, cpu: u32) -> io::Result<Untold<F>> {
+        let mut untold = std::collections::HashMap::<F::Address, Vec<Flow>>::new();
+        self.visit::<F>(cpu, |_, set| {
+            for flow in set.ways.into_iter().filter(|flow| flow.packets() > 0) {
+                untold.entry(F::flow_destination(flow.key)).or_default().push(flow);
+            }
+        })?;
+        Ok(Untold(untold))
+    }
+
+    /// Visits the sets of a CPU.
+    fn visit<F: NetFamily>(
+        &self,
+        cpu: u32,
+        mut visit: impl FnMut(u32, &FlowSet),
+    ) -> io::Result<()> {
+        const BATCH: usize = 4096;
+        let map = match F::FAMILY {
+            IpFamily::V4 => &self.v4,
+            IpFamily::V6 => &self.v6,
+        };
+        let (first, end) = (cpu * self.sets, (cpu + 1) * self.sets);
+        let mut walk = sys::Walk::<u32, FlowSet>::new(map.fd().as_fd(), BATCH, FlowSet::default())
+            .behind(first.checked_sub(1));
+        while first < end
+            && let Some((indexes, sets)) = walk.next()?
+        {
+            for (index, set) in indexes.iter().zip(sets) {
+                if *index >= end {
+                    return Ok(());
+                }
+                visit(*index, set);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<F: NetFamily> Untold<F> {
+    /// A clone as it will be when it was told of all its packets.
+    pub(crate) fn told(&self, to: F::Address, mut clone: ClonedRoute, now: u64) -> ClonedRoute {
+        // The agent's clock may be a little late: both ages are taken from a moment that no flow is ahead of.
+        let (created, now) = (clone.created, now + Flow::STAMP_JIFFIES);
+        let flows = self.0.get(&to).into_iter().flatten();
+        for flow in flows.filter(|flow| flow.is_of(created, now)) {
+            clone.add(flow.packets().into(), flow.bytes.into());
+        }
+        clone
     }
 }
 

@@ -108,8 +108,8 @@ pub(crate) fn delete<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
     )
 }
 
-/// A walk over a hash map, a batch of buckets at a time. It ends even if the map changes meanwhile: the kernel counts
-/// buckets, of which there is a fixed number.
+/// A walk over a hash map, a batch of buckets at a time, or over an array. It ends even if the map changes meanwhile: the
+/// kernel counts buckets, of which there is a fixed number.
 pub(crate) struct Walk<'a, K, V> {
     map: BorrowedFd<'a>,
     position: Option<u32>,
@@ -129,6 +129,11 @@ impl<'a, K: Pod + Default, V: Pod> Walk<'a, K, V> {
             keys: vec![K::default(); batch],
             values: vec![empty; batch],
         }
+    }
+
+    /// The same, but of an array from behind an index on.
+    pub(crate) fn behind(self, index: Option<u32>) -> Self {
+        Self { position: index, ..self }
     }
 
     /// The next elements; nothing at the end.

@@ -22,7 +22,7 @@ use super::{
     trace,
 };
 use crate::{
-    cli::AgentOptions,
+    cli::{AgentOptions, IndexMode},
     dataplane::{
         Dataplane, Sizes,
         attach::{Attachments, Wanted},
@@ -71,8 +71,8 @@ pub(super) struct EventLoop {
     last_tick: Option<Instant>,
     /// Clones made, by CPU, as last told.
     created: Vec<u64>,
-    /// [`Config::CLONE_ON_FIRST`] and its like, or nothing.
-    pub(super) admission: u64,
+    /// [`Config::FLOWS`], [`Config::CLONE_ON_FIRST`] and their like: see [`EventLoop::wanted_tiers`].
+    pub(super) tiers: u64,
     monitor: Monitor,
     /// For questions about single neighbours.
     dumper: Dumper,
@@ -89,13 +89,15 @@ impl EventLoop {
             clones_per_cpu: options.clones_per_cpu,
             routes: options.max_routes,
             hops: options.max_next_hops,
+            flows_per_cpu: options.flow_entries,
+            index: options.index != IndexMode::Off,
         };
         // Subscribe first, then dump: nothing is missed in between.
         let monitor = Monitor::open(RECEIVE_BUFFER)?;
         let tables = dump::all().context("cannot read the kernel's tables")?;
         wanted.check(tables.links.values().map(|link| link.name.as_str()))?;
         let traced = options.trace_packets.is_some();
-        let Dataplane { mut ebpf, writer, clones, counters, clock_reader, clock } =
+        let Dataplane { mut ebpf, writer, clones, flows, counters, clock_reader, clock } =
             Dataplane::load(sizes, traced)?;
         if traced {
             trace::packets(&mut ebpf)?;
@@ -128,6 +130,7 @@ impl EventLoop {
                 v6: clones.v6.iter().map(|_| Sweeper::default()).collect(),
             },
             clones,
+            flows,
             counters,
             state: RwLock::new(state),
             options: RwLock::new(Arc::new(options)),
@@ -141,7 +144,7 @@ impl EventLoop {
             config,
             last_tick: None,
             created: Vec::new(),
-            admission: 0,
+            tiers: 0,
             monitor,
             dumper: Dumper::open().context("cannot open a netlink socket")?,
             resync: Resync::default(),
@@ -149,7 +152,7 @@ impl EventLoop {
             orders: given,
             pressure,
         };
-        event_loop.admission = event_loop.wanted_admission();
+        event_loop.tiers = event_loop.wanted_tiers();
         event_loop.begin(tables)?;
         Ok((event_loop, shared))
     }
@@ -235,7 +238,7 @@ impl EventLoop {
             );
         }
         self.confirm_stale();
-        self.steer_admission();
+        self.steer_tiers();
         self.steer_pressure();
         self.tell_created();
         if self.interlocks.is_none() {
@@ -447,7 +450,7 @@ impl EventLoop {
 
     fn install(&mut self, state: &mut State) -> Result<()> {
         let mut plan = state.fib.plan();
-        plan.flags |= self.admission;
+        plan.flags |= self.tiers;
         // The program stops at once where the plan says so; where the plan lets it go on, that is written last.
         let both = V4::ACCELERATE | V6::ACCELERATE;
         if self.config.flags & both & !plan.flags != 0 {

@@ -39,7 +39,7 @@ use crate::{
         mirror::Fib,
         tables::Cause,
     },
-    maps::{CloneTables, Counters},
+    maps::{CloneTables, Counters, FlowTables},
     metrics::{self, Measured},
     netns,
     sweep::{self, Policy, Sweeper, life::Adjustment, pressure::Pressure},
@@ -98,6 +98,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     /// Clones by family and CPU.
     pub(crate) clones: CloneTables,
+    /// Flows by family and CPU.
+    pub(crate) flows: FlowTables,
     /// Sweepers by CPU.
     pub(crate) sweepers: PerFamily<Vec<Sweeper>>,
     /// What the program counts.

@@ -90,7 +90,7 @@ impl Writer {
             return Err(error).context("cannot raise generations");
         }
         config.flags = plan.flags & !(v4.flag::<V4>() | v6.flag::<V6>());
-        config.flow_epoch += u64::from(plan.changes_routes());
+        config.flow_epoch += u64::from(plan.voids_flows());
         self.write_config(config)?;
         Ok(PerFamily { v4, v6 })
     }

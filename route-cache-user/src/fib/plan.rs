@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) v4: RoutePlan<V4>,
     /// IPv6 routes and on-link destinations.
     pub(crate) v6: RoutePlan<V6>,
+    /// What a flow was told may be wrong, though no route has changed.
+    pub(crate) voids_flows: bool,
     /// Generations to raise, after all routes are written.
     pub(crate) generations: Vec<(u32, u32)>,
     /// Flags of the config line.
@@ -87,9 +89,19 @@ impl<F: NetFamily> RoutePlan<F> {
 }
 
 impl Plan {
-    /// Whether it changes what a flow was told.
-    pub(crate) fn changes_routes(&self) -> bool {
-        self.v4.changes_routes() || self.v6.changes_routes() || !self.generations.is_empty()
+    /// Whether it changes what a flow was told. A flow spares the program:
+    ///
+    /// - the generation of its clone: here;
+    /// - its route in the trie or index, and the next hop of a destination on the link: clones name both, and a route that
+    ///   comes or changes is here; a next hop that is nobody's any more has another id, which the program compares;
+    /// - the way back to the source (row 17), which depends on the routes, on what the interface asks for, and on the
+    ///   interface a next hop leads to: all here. What is unusable and comes back leads the same way.
+    ///
+    /// All else is looked at for every packet: usability and MTU of the next hop, the interface, addresses and TTL.
+    /// Routes with an MTU of their own and groups have no flows.
+    pub(crate) fn voids_flows(&self) -> bool {
+        let of_routes = self.v4.changes_routes() || self.v6.changes_routes();
+        of_routes || !self.generations.is_empty() || self.voids_flows
     }
 }
 
@@ -158,8 +170,10 @@ impl Fib {
             } else {
                 self.ports.insert(ifindex, word)
             };
-            if known.unwrap_or(0) != word {
+            let known = known.unwrap_or(0);
+            if known != word {
                 plan.ports.push((ifindex, word));
+                plan.voids_flows |= reverse_path(known) != reverse_path(word);
             }
             if IpFamily::ALL.iter().any(|family| self.egress(*family, ifindex).is_ok()) {
                 // Entered again even if known: an index that changed hands lost its entry in the kernel.
@@ -345,6 +359,9 @@ impl Fib {
         };
         hop.reason = judged.err().map(|against| against.reason);
         if *hop.version() != version {
+            // A neighbour's interface is part of its key; an object may change its own.
+            plan.voids_flows |=
+                matches!(key, HopKey::Object(_)) && hop.version().ifindex != version.ifindex;
             hop.element.current += 1;
             hop.element.versions[(hop.element.current & 1) as usize] = version;
             plan.hops.push((id.index(), hop.element));
@@ -424,6 +441,11 @@ impl Fib {
         plan.locals_removed.extend(self.locals.difference(&wanted));
         self.locals = wanted;
     }
+}
+
+/// What a port asks for of the way back.
+fn reverse_path(word: u64) -> u16 {
+    Port::unpack(word).flags & (Port::REVERSE_STRICT | Port::REVERSE_LOOSE)
 }
 
 /// NUD_STALE (include/uapi/linux/neighbour.h).

@@ -137,7 +137,8 @@ impl Mirror<'_> {
     }
 
     fn install(&mut self) {
-        let plan = self.fib.plan();
+        let mut plan = self.fib.plan();
+        plan.flags |= self.bench.tiers;
         self.bench.write(&plan);
     }
 

@@ -24,6 +24,7 @@ mod addresses;
 mod checksums;
 mod clones;
 mod flood;
+mod flows;
 mod freshness;
 mod header;
 mod link;
