@@ -169,7 +169,7 @@ impl EventLoop {
             return Config::NO_CLONES;
         }
         let flows = if self.shared.flows.exist() { Config::FLOWS } else { 0 };
-        flows | self.wanted_admission()
+        flows | self.few_clones | self.wanted_admission()
     }
 
     /// Whom the clone tables admit: as the operator set it, or as room allows. With a table more than half full, only
@@ -197,8 +197,14 @@ impl EventLoop {
         if tiers == self.tiers {
             return;
         }
-        self.tiers = tiers;
+        let before = admission_mode(std::mem::replace(&mut self.tiers, tiers));
         self.config.flags = self.config.flags & !ALL | tiers;
+        self.shared.note_flags(self.config.flags);
+        let mode = admission_mode(tiers);
+        if mode != before {
+            tracing::info!("admission of clones: {before} -> {mode}");
+            self.shared.journal.push(Event::Admission { mode: mode.into() });
+        }
         if let Err(error) = self.writer.write_config(&self.config) {
             tracing::warn!("cannot change what stands in front of the routes: {error:#}");
         }
@@ -227,6 +233,17 @@ impl EventLoop {
                 ),
             }
         });
+    }
+}
+
+/// For whom clones are looked for and made.
+pub(crate) const fn admission_mode(flags: u64) -> &'static str {
+    if flags & Config::NO_CLONES != 0 {
+        "none"
+    } else if flags & Config::FEW_CLONES != 0 {
+        "few"
+    } else {
+        "all"
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) static TABLE: [Spec; 20] = [
     spec(Setting::MaxNextHops, "max_next_hops", "max-next-hops", Kind::Count { most: 1 << 20, or: None }, "16384", AT_START,
         "N", "Most next hops"),
     spec(Setting::FlowEntries, "flow_entries", "flow-entries", Kind::Size { most: MOST_ENTRIES }, "65536", AT_START,
-        "N", "Flows remembered per CPU and family, rounded up to a power of two; 0 for none"),
+        "N", "Flows remembered per CPU and family, a power of two; 0 for none"),
     spec(Setting::CloneOn, "clone_on", "clone-on", Kind::CloneOn, "auto", AT_RUN_TIME,
         "WHEN", "Clone on auto, first-packet or second-packet"),
     spec(Setting::Cache, "cache", "cache", Kind::Flag, "true", AT_RUN_TIME,

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
+use ipnet::Ipv4Net;
 use route_cache_common::{
     Action, Config, NextHop, NextHopId, Outcome, Port, Route, V4, V6, next_hop::NextHopVersion,
     route::RouteWords,
@@ -267,6 +268,13 @@ impl Fib {
             prefix_len: F::prefix_len(net),
         }
         .pack()
+    }
+
+    /// All installed IPv4 routes.
+    pub(crate) fn routes4(&self) -> Vec<(Ipv4Net, RouteWords)> {
+        let installed = &self.v4.installed;
+        let words = |net| installed.get(&net).map(|route| (net, self.words::<V4>(&net, &route)));
+        installed.nets().filter_map(words).collect()
     }
 
     /// Gives the routes that cover a new one new generations: what was cloned from them may belong to the new one now.

@@ -8,17 +8,20 @@ mod rows;
 use std::{collections::BTreeMap, net::IpAddr, ops::Bound, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow};
-use route_cache_common::{Outcome, Tally, V4, V6};
+use route_cache_common::{Config, Outcome, Tally, V4, V6};
 
 use self::rows::{HOP_STATES, HopNames, clone_entry, hop_entry, hop_state, route_entry};
 use crate::{
-    agent::{Shared, State, orders::Order},
+    agent::{
+        Shared, State,
+        orders::{Order, admission_mode},
+    },
     config::Effective,
     control::{
         Action, Source,
         protocol::{
             CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus,
-            InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Timeout,
+            InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Tiers, Timeout,
         },
     },
     events::{Event, Journal},
@@ -135,6 +138,11 @@ impl Source for View {
             reasons,
             ipv6: FamilyStatus { accelerating: reasons6.is_empty(), reasons: reasons6 },
             settings: self.settings(),
+            tiers: Tiers {
+                flows: shared.flags() & Config::FLOWS != 0,
+                clones: admission_mode(shared.flags()).into(),
+                index: shared.flags() & Config::INDEX4 != 0,
+            },
             timeout: self.timeout(),
             outcomes,
             clones,

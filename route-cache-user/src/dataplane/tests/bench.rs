@@ -124,6 +124,8 @@ impl Bench {
     pub(super) fn write(&mut self, plan: &Plan) {
         let written = self.plane.writer.install(plan, &mut self.config).expect("it is written");
         assert_eq!(written, PerFamily { v4: Written::All, v6: Written::All }, "a table is full");
+        let is_indexed = self.config.flags & Config::INDEX4 != 0;
+        assert_eq!(is_indexed, self.plane.writer.index.flag() != 0);
     }
 
     /// Writes the config line.

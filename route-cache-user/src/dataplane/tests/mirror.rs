@@ -147,6 +147,15 @@ impl Mirror<'_> {
         self.hear(added(self.via(prefix, gateway)));
     }
 
+    /// Many new routes, taken in at once.
+    pub(super) fn routes(&mut self, prefixes: impl Iterator<Item = String>, gateway: [u8; 4]) {
+        for prefix in prefixes {
+            let event = added(self.via(&prefix, Some(gateway)));
+            assert_eq!(self.fib.apply(event), None, "no doubt about it");
+        }
+        self.install();
+    }
+
     /// `ip route replace`.
     pub(super) fn replace_route(&mut self, prefix: &str, gateway: Option<[u8; 4]>) {
         let route = self.via(prefix, gateway);

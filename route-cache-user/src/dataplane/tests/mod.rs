@@ -27,6 +27,7 @@ mod flood;
 mod flows;
 mod freshness;
 mod header;
+mod index;
 mod link;
 mod live;
 mod memory;
