@@ -308,6 +308,13 @@ impl CloneRef {
         unsafe { (*self.0).add(packets, bytes) }
     }
 
+    /// Jiffies at which it was made.
+    #[inline(always)]
+    pub fn created(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*self.0).created }
+    }
+
     /// Jiffies of the last packet.
     #[inline(always)]
     pub fn last_used(&self) -> u64 {

@@ -7,6 +7,7 @@
 //! sweepers (one per CPU), control socket, metrics: tasks of their own that read
 //! ```
 
+mod breaker;
 mod event_loop;
 pub(crate) mod orders;
 mod pressure;
@@ -39,7 +40,7 @@ use crate::{
         mirror::Fib,
         tables::Cause,
     },
-    maps::{CloneTables, Counters},
+    maps::{CloneTables, Counters, FlowTables},
     metrics::{self, Measured},
     netns,
     sweep::{self, Policy, Sweeper, life::Adjustment, pressure::Pressure},
@@ -98,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     /// Clones by family and CPU.
     pub(crate) clones: CloneTables,
+    /// Flows by family and CPU.
+    pub(crate) flows: FlowTables,
     /// Sweepers by CPU.
     pub(crate) sweepers: PerFamily<Vec<Sweeper>>,
     /// What the program counts.
@@ -108,6 +111,8 @@ pub(crate) struct Shared {
     pub(crate) orders: Orders,
     /// Durations.
     pub(crate) measured: Measured,
+    /// Flags of the config line, as last written.
+    flags: AtomicU64,
     pressure: AtomicU8,
     adjustments: [AtomicU64; 2],
     state: RwLock<State>,
@@ -183,6 +188,15 @@ impl Shared {
             }
         });
         Ok(live.collect())
+    }
+
+    /// Flags of the config line: what stands in front of the routes.
+    pub(crate) fn flags(&self) -> u64 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    fn note_flags(&self, flags: u64) {
+        self.flags.store(flags, Ordering::Relaxed);
     }
 
     /// The level of memory pressure.

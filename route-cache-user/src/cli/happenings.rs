@@ -40,6 +40,7 @@ pub(super) fn describe(entry: &Entry) -> String {
         Event::Purge { dev } => write!(line, "purge of {dev}"),
         Event::Flush { what } => write!(line, "flush of {what}"),
         Event::Pressure { level } => write!(line, "memory pressure: {level}"),
+        Event::Admission { mode } => write!(line, "admission of clones: {mode}"),
         Event::Resync { cause } => write!(line, "resync ({cause})"),
         Event::Link { dev, state } => write!(line, "link {dev} {state}"),
         Event::Setting { name, from, to, origin } => {

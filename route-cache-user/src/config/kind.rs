@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Duration { least: u64 },
     /// 1 to `most`.
     Count { most: u32, or: Option<&'static str> },
+    /// 0 to `most`; 0 for none at all.
+    Size { most: u32 },
     /// Yes or no.
     Flag,
     /// Names of interfaces, or patterns of them; `none` for an empty list.
@@ -37,6 +39,8 @@ pub(crate) enum Kind {
     LogLevel,
     /// See [`CloneOn`](crate::cli::CloneOn).
     CloneOn,
+    /// See [`IndexMode`](crate::cli::IndexMode).
+    IndexMode,
 }
 
 impl Kind {
@@ -52,6 +56,8 @@ impl Kind {
             }
             Self::Duration { least } => seconds(text, least),
             Self::Count { most, or } => count(text, most, or).map(Value::Count),
+            Self::Size { .. } if text == "0" => Ok(Value::Count(0)),
+            Self::Size { most } => count(text, most, Some("0")).map(Value::Count),
             Self::Flag => flag(text).map(Value::Flag),
             Self::Names => names(text).map(Value::Names),
             Self::Address => text
@@ -66,6 +72,7 @@ impl Kind {
             Self::XdpMode => word(text).map(Value::XdpMode),
             Self::LogLevel => word(text).map(Value::LogLevel),
             Self::CloneOn => word(text).map(Value::CloneOn),
+            Self::IndexMode => word(text).map(Value::IndexMode),
         }
     }
 }

@@ -26,13 +26,15 @@ pub(super) fn convert(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> 
         (Kind::Names, _) => Err(cannot_be(LIST.into())),
         (Kind::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
         (Kind::Flag, _) => Err(cannot_be("expected true or false, without quotes".into())),
-        (Kind::Duration { .. } | Kind::Count { .. }, DeValue::Integer(integer)) => {
-            kind.parse(&decimal(integer)).map_err(cannot_be)
-        }
+        (
+            Kind::Duration { .. } | Kind::Count { .. } | Kind::Size { .. },
+            DeValue::Integer(integer),
+        ) => kind.parse(&decimal(integer)).map_err(cannot_be),
         (Kind::Count { or, .. }, DeValue::String(text)) if or != Some(&**text) => {
             let or = or.map(|word| format!(", or \"{word}\"")).unwrap_or_default();
             Err(cannot_be(format!("expected a whole number, without quotes{or}")))
         }
+        (Kind::Size { .. }, _) => Err(cannot_be("expected a whole number, without quotes".into())),
         // Another kind of value is refused by what the text of it would have to be.
         (_, DeValue::String(text)) => kind.parse(text).map_err(cannot_be),
         (Kind::Duration { .. }, _) => {

@@ -19,7 +19,7 @@ use super::{
     Action, Source,
     protocol::{
         CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus, InterfaceEntry,
-        NextHopEntry, RouteEntry, SettingEntry, Status, Timeout, Walked,
+        NextHopEntry, RouteEntry, SettingEntry, Status, Tiers, Timeout, Walked,
     },
 };
 use crate::events::{Event, Journal};
@@ -84,6 +84,7 @@ impl Source for Fake {
                 "rtexpire".to_owned(),
                 SettingEntry { value: "1h".into(), origin: "default".into() },
             )]),
+            tiers: Tiers { flows: true, clones: "all".into(), index: false },
             timeout: Timeout {
                 rtexpire_seconds: 2400,
                 rtminexpire_seconds: 10,

@@ -17,8 +17,8 @@ pub const BEYOND: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 /// A file as `/proc/pressure/memory`, without any pressure.
 const CALM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/calm-memory-pressure");
 
-/// Outcome names that both mean that the packet left through XDP.
-const FORWARDED: [&str; 2] = ["forwarded_clone", "forwarded_route"];
+/// Outcome names that all mean that the packet left through XDP.
+const FORWARDED: [&str; 3] = ["forwarded_flow", "forwarded_clone", "forwarded_route"];
 
 /// The namespaces, without the agent.
 pub struct Place {

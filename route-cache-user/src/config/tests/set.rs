@@ -65,7 +65,7 @@ fn what_is_wrong_is_said_in_a_sentence() {
             "max-routes",
             "5",
             "max_routes cannot change without a restart; what can: exempt_interfaces, rtexpire, rtminexpire, \
-             rtmaxcache, sweep_interval, clone_on, log_level",
+             rtmaxcache, sweep_interval, clone_on, cache, log_level",
         ),
     ] {
         let error = parse_setting(name, text).unwrap_err().to_string();

@@ -42,6 +42,10 @@ pub(super) struct World {
     pub(super) guard: bool,
     /// Destinations that have a clone.
     pub(super) cloned: HashSet<[u8; 4]>,
+    /// Those whose clone was used: they may have a flow.
+    pub(super) noted: HashSet<[u8; 4]>,
+    /// Packets of those.
+    pub(super) of_flows: u64,
 }
 
 impl World {
@@ -117,6 +121,10 @@ impl World {
             return Err(reason);
         }
         let is_first = self.cloned.insert(destination);
+        // A route with an MTU of its own has no flows.
+        if !is_first && mtu == 0 && !self.noted.insert(destination) {
+            self.of_flows += 1;
+        }
         Ok((if is_first { O::ForwardedRoute } else { O::ForwardedClone }, gateway))
     }
 
