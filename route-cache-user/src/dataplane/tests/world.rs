@@ -60,8 +60,13 @@ impl World {
         use Outcome as O;
         let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
         let address = |at: usize| [frame[at], frame[at + 1], frame[at + 2], frame[at + 3]];
-        if word(12) != 0x0800 {
-            return Err(O::PassEthertype);
+        match word(12) {
+            0x0800 => {}
+            // The family is switched off.
+            0x86dd => return Err(O::PassDisabled),
+            0x8100 if frame.len() < 18 => return Err(O::PassMalformed),
+            0x8100 => return Err(O::PassVlan),
+            _ => return Err(O::PassEthertype),
         }
         if frame.len() < 34 {
             return Err(O::PassMalformed);
