@@ -12,7 +12,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     ClientCommand, ask::ask, explain, listings, monitor::monitor, status, table::printable,
 };
-use crate::control::protocol::{Done, Request};
+use crate::{
+    control::protocol::{CloneEntry, Done, NextHopEntry, Request, RouteEntry},
+    fib::family::IpFamily,
+};
 
 /// Asks the agent on `socket` and prints its answer; an error goes to stderr and is 1.
 pub(crate) fn run_client(command: ClientCommand, socket: &Path) -> ExitCode {
@@ -36,13 +39,22 @@ pub(super) fn ask_and_print(
     pretty: bool,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let json = command.json();
+    let (json, family) = (command.json(), command.family());
     let printer = Printer { request: command.request(), json, socket, pretty, out };
     match printer.request {
         Request::Status {} => printer.print(|answer, out| status::write(&answer, out)),
-        Request::Clones {} => printer.print(listings::clones),
-        Request::Routes {} => printer.print(listings::routes),
-        Request::NextHops {} => printer.print(listings::next_hops),
+        Request::Clones {} => {
+            let of = |clone: &CloneEntry| IpFamily::of(clone.dst);
+            printer.print_those(family, of, listings::clones)
+        }
+        Request::Routes {} => {
+            let of = |route: &RouteEntry| IpFamily::of(route.prefix.addr());
+            printer.print_those(family, of, listings::routes)
+        }
+        Request::NextHops {} => {
+            let of = |next_hop: &NextHopEntry| IpFamily::of(next_hop.address);
+            printer.print_those(family, of, listings::next_hops)
+        }
         Request::Interfaces {} => printer.print(listings::interfaces),
         Request::Get { .. } => printer.print(explain::write),
         Request::Set { .. } | Request::Flush { .. } | Request::Drain {} | Request::Purge { .. } => {
@@ -71,6 +83,26 @@ impl Printer<'_> {
         for_people: fn(T, &mut dyn Write) -> io::Result<()>,
     ) -> Result<()> {
         let answer: T = ask(self.socket, &self.request)?;
+        self.print_answer(answer, for_people)
+    }
+
+    /// Prints the rows of a family alone, if one is asked for.
+    fn print_those<T: Serialize + DeserializeOwned>(
+        self,
+        wanted: Option<IpFamily>,
+        of: fn(&T) -> IpFamily,
+        for_people: fn(Vec<T>, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<()> {
+        let mut rows: Vec<T> = ask(self.socket, &self.request)?;
+        rows.retain(|row| wanted.is_none_or(|wanted| of(row) == wanted));
+        self.print_answer(rows, for_people)
+    }
+
+    fn print_answer<T: Serialize>(
+        self,
+        answer: T,
+        for_people: fn(T, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<()> {
         match self.write(answer, for_people) {
             // Who reads us may stop at any time (`| head`).
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

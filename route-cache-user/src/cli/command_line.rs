@@ -19,6 +19,7 @@ use crate::{
         ConfigFile, Environment, Options, Problems, STANDARD_PATH, Setting, Settings, Sources,
     },
     control::protocol::Request,
+    fib::family::IpFamily,
 };
 
 /// What was asked for.
@@ -148,6 +149,15 @@ pub(crate) enum ClientCommand {
         /// The table
         #[arg(value_enum, value_name = "TABLE")]
         listing: Listing,
+        /// Rows of this family alone: ipv4 or ipv6, or as ip says it inet or inet6
+        #[arg(long, value_name = "FAMILY", value_parser = family)]
+        family: Option<IpFamily>,
+        /// The same as --family ipv4
+        #[arg(short = '4', conflicts_with_all = ["family", "ipv6"])]
+        ipv4: bool,
+        /// The same as --family ipv6
+        #[arg(short = '6', conflicts_with = "family")]
+        ipv6: bool,
         #[command(flatten)]
         format: Format,
     },
@@ -179,7 +189,7 @@ pub(crate) enum ClientCommand {
         #[arg(long, value_name = "IF")]
         dev: Option<String>,
         /// Of this family
-        #[arg(long, value_name = "FAMILY", value_parser = ["ipv4", "ipv6"])]
+        #[arg(long, value_name = "FAMILY", value_parser = ["ipv4", "ipv6", "inet", "inet6", "4", "6"])]
         family: Option<String>,
     },
     /// Remove all clones of all CPUs, as when memory is scarce
@@ -224,6 +234,10 @@ fn prefix(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "expected an address or a prefix, such as 192.0.2.1 or 10.0.0.0/8".to_owned())
 }
 
+fn family(text: &str) -> Result<IpFamily, String> {
+    IpFamily::named(text).ok_or_else(|| "expected ipv4 or ipv6 (or inet, inet6, 4, 6)".to_owned())
+}
+
 /// A table to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Listing {
@@ -261,6 +275,16 @@ impl ClientCommand {
             ClientCommand::Drain => Request::Drain {},
             ClientCommand::Purge { dev, force } => Request::Purge { dev, force },
             ClientCommand::Monitor { follow, .. } => Request::Monitor { follow },
+        }
+    }
+
+    /// Of which family rows are listed, if not of both.
+    pub(super) fn family(&self) -> Option<IpFamily> {
+        match self {
+            ClientCommand::Show { ipv4: true, .. } => Some(IpFamily::V4),
+            ClientCommand::Show { ipv6: true, .. } => Some(IpFamily::V6),
+            ClientCommand::Show { family, .. } => *family,
+            _ => None,
         }
     }
 

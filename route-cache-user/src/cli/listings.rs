@@ -105,13 +105,15 @@ pub(super) fn interfaces(
 }
 
 /// Also part of `status`.
-pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<6> {
+pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<8> {
     let mut table = Table::new([
         ("INTERFACE", Left),
         ("INDEX", Right),
         ("XDP", Left),
         ("INGRESS", Left),
         ("EGRESS", Left),
+        ("INGRESS6", Left),
+        ("EGRESS6", Left),
         ("REASONS", Left),
     ]);
     let yes_or_no = |yes| if yes { "yes" } else { "no" }.to_owned();
@@ -122,12 +124,18 @@ pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<6> {
             interface.mode.clone(),
             yes_or_no(interface.accelerating),
             yes_or_no(interface.egress),
-            if interface.reasons.is_empty() {
-                "-".to_owned()
-            } else {
-                interface.reasons.join("; ")
-            },
+            yes_or_no(interface.ipv6.accelerating),
+            yes_or_no(interface.ipv6.egress),
+            reasons(interface),
         ]);
     }
     table
+}
+
+/// What stands against both families or IPv4, then what stands against IPv6 alone.
+fn reasons(interface: &InterfaceEntry) -> String {
+    let of_ipv6 = interface.ipv6.reasons.iter().filter(|why| !interface.reasons.contains(why));
+    let of_ipv6 = of_ipv6.map(|why| format!("IPv6: {why}"));
+    let all: Vec<_> = interface.reasons.iter().cloned().chain(of_ipv6).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join("; ") }
 }

@@ -45,11 +45,21 @@ fn write_verdict(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         Some(netns) => writeln!(out, ", serving network namespace {}", printable(netns))?,
         None => writeln!(out)?,
     }
-    if status.accelerating {
-        return writeln!(out, "IPv4: accelerating");
+    write_family("IPv4", status.accelerating, &status.reasons, out)?;
+    write_family("IPv6", status.ipv6.accelerating, &status.ipv6.reasons, out)
+}
+
+fn write_family(
+    title: &str,
+    accelerating: bool,
+    reasons: &[String],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if accelerating {
+        return writeln!(out, "{title}: accelerating");
     }
-    writeln!(out, "IPv4: every packet is left to the kernel, because")?;
-    status.reasons.iter().try_for_each(|reason| writeln!(out, "  {}", printable(reason)))
+    writeln!(out, "{title}: every packet is left to the kernel, because")?;
+    reasons.iter().try_for_each(|reason| writeln!(out, "  {}", printable(reason)))
 }
 
 /// Outcomes that happened, the most frequent first.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use ipnet::IpNet;
 
 use crate::{
@@ -69,11 +69,8 @@ impl Action {
 }
 
 fn parse_family(text: &str) -> Result<IpFamily> {
-    match text {
-        "ipv4" | "inet" | "4" => Ok(IpFamily::V4),
-        "ipv6" | "inet6" | "6" => Ok(IpFamily::V6),
-        _ => bail!("no family is called '{}': there are ipv4 and ipv6", start_of(text)),
-    }
+    IpFamily::named(text)
+        .ok_or_else(|| anyhow!("no family is called '{}': there are ipv4 and ipv6", start_of(text)))
 }
 
 /// A name that the kernel would allow (dev_valid_name).

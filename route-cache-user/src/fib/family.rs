@@ -48,6 +48,15 @@ impl IpFamily {
         }
     }
 
+    /// From its name, as people and `ip` write it.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "ipv4" | "inet" | "4" => Some(Self::V4),
+            "ipv6" | "inet6" | "6" => Some(Self::V6),
+            _ => None,
+        }
+    }
+
     /// From AF_INET or AF_INET6.
     pub(crate) fn of_number(number: u8) -> Option<Self> {
         match i32::from(number) {

@@ -69,6 +69,12 @@ impl<T: Eq + Hash> Pool<T> {
         }
     }
 
+    /// How many different values there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.handles.len()
+    }
+
     /// The value of a handle that was taken and not given back.
     pub(crate) fn get(&self, handle: Handle) -> Option<&T> {
         self.kept.get(handle.0 as usize)?.as_ref().map(|kept| &*kept.value)

@@ -86,6 +86,14 @@ impl RouteTarget {
         }
     }
 
+    /// IPv6 tells the next hops of a route in an order that depends on whom it tells of: here they have one.
+    fn sorted(mut self, family: IpFamily) -> Self {
+        if let (Self::Multipath(hops), IpFamily::V6) = (&mut self, family) {
+            hops.sort_unstable_by_key(|hop| (hop.ifindex, hop.gateway));
+        }
+        self
+    }
+
     /// Whether all its next hops are among those of another.
     fn is_part_of(&self, other: &Self) -> bool {
         let among = |hop: &Hop| other.hops().iter().any(|known| same_hop(known, hop));
@@ -131,6 +139,7 @@ impl<F: NetFamily> Routes<F> {
         replace: bool,
         append: bool,
     ) -> Option<Cause> {
+        let route = RouteInfo { target: route.target.sorted(F::FAMILY), ..route };
         self.note_nets(&net, &route);
         let mut all = self.get(&net).to_vec();
         let mut doubt = None;
@@ -162,6 +171,7 @@ impl<F: NetFamily> Routes<F> {
         if !self.contains(&net) {
             return (false, None);
         }
+        let route = &RouteInfo { target: route.target.clone().sorted(F::FAMILY), ..route.clone() };
         let mut all = self.get(&net).to_vec();
         let doubt = if let Some(position) = all.iter().position(|known| known.same(route)) {
             all.remove(position);
@@ -234,4 +244,109 @@ fn leaves(all: &mut [RouteInfo], route: &RouteInfo) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use ipnet::Ipv6Net;
+    use route_cache_common::V6;
+
+    use super::*;
+    use crate::fib::{
+        message::{Event, KernelRoute},
+        tables::{Tables, Touched},
+        verdict::Way,
+    };
+
+    const NET: &str = "2001:db8:9::/48";
+
+    fn hop(last: u16) -> Hop {
+        let gateway = Some([0x2001, 0xdb8, 2, 0, 0, 0, 0, last].into());
+        Hop { ifindex: 2, gateway, encap: false, flags: 0 }
+    }
+
+    fn route(target: RouteTarget) -> KernelRoute {
+        let info = RouteInfo {
+            table: 254,
+            kind: 1,
+            tos: 0,
+            protocol: 3,
+            metric: 1024,
+            mtu: 0,
+            limited: None,
+            target,
+        };
+        KernelRoute { prefix: NET.parse().unwrap(), info }
+    }
+
+    fn one(last: u16) -> RouteTarget {
+        RouteTarget::Hop(hop(last))
+    }
+
+    fn several<const N: usize>(lasts: [u16; N]) -> RouteTarget {
+        RouteTarget::Multipath(lasts.map(hop).to_vec())
+    }
+
+    fn targets(tables: &Tables) -> Vec<RouteTarget> {
+        let routes = tables.v6.routes.get(&NET.parse().unwrap());
+        routes.iter().map(|route| route.target.clone()).collect()
+    }
+
+    fn hear(tables: &mut Tables, target: RouteTarget, replace: bool) -> Option<Cause> {
+        tables.apply(Event::Route { route: route(target), replace, append: false }).1
+    }
+
+    #[test]
+    fn ipv6_next_hops_that_join_a_route_come_with_those_it_has_and_leave_one_by_one() {
+        let mut tables = Tables::default();
+        assert_eq!(hear(&mut tables, one(1), false), None);
+        assert_eq!(hear(&mut tables, several([2, 1]), false), None);
+        assert_eq!(targets(&tables), [several([1, 2])]);
+        assert_eq!(hear(&mut tables, several([3, 2, 1]), false), None);
+        for (gone, left) in [(2, several([1, 3])), (3, one(1))] {
+            let (touched, cause) = tables.apply(Event::RouteGone(route(one(gone))));
+            assert!(matches!(touched, Touched::Prefix(_)) && cause.is_none());
+            assert_eq!(targets(&tables), [left]);
+        }
+        let (_, cause) = tables.apply(Event::RouteGone(route(one(7))));
+        assert_eq!(cause, Some(Cause::Doubt), "of one that is not known");
+        tables.apply(Event::RouteGone(route(one(1))));
+        assert_eq!(tables.v6.routes.nets().count(), 0);
+    }
+
+    #[test]
+    fn several_ipv6_routes_of_one_metric_pass_and_replacing_one_of_them_is_read_anew() {
+        let mut tables = Tables::default();
+        let net: Ipv6Net = NET.parse().unwrap();
+        let way = |tables: &Tables| tables.verdict::<V6>(&net).unwrap().way;
+        assert_eq!(hear(&mut tables, one(1), false), None);
+        assert!(matches!(way(&tables), Way::Via(_)));
+        assert_eq!(hear(&mut tables, one(2), false), None);
+        assert!(matches!(way(&tables), Way::Pass(_, reason) if reason.contains("one metric")));
+        assert_eq!(hear(&mut tables, one(3), true), Some(Cause::Doubt));
+    }
+
+    #[test]
+    fn an_ipv6_route_for_single_sources_or_for_a_time_passes() {
+        for reason in ["the prefix has routes for single sources", "the route expires"] {
+            let mut tables = Tables::default();
+            let mut limited = route(one(1));
+            limited.info.limited = Some(reason);
+            let limited = Event::Route { route: limited, replace: false, append: false };
+            tables.apply(limited);
+            let verdict = tables.verdict::<V6>(&NET.parse().unwrap()).unwrap();
+            assert!(matches!(verdict.way, Way::Pass(_, why) if why == reason));
+        }
+    }
+
+    #[test]
+    fn a_route_of_a_full_table_takes_few_bytes() {
+        let mut routes = Routes::<route_cache_common::V4>::default();
+        for i in 0..1000_u32 {
+            let net = ipnet::Ipv4Net::new((i << 12).into(), 24).unwrap();
+            routes.insert(net, route(one(i as u16 % 7)).info, false, true);
+        }
+        assert_eq!(routes.lists.len(), 7, "what they have in common is kept once");
+        assert_eq!(routes.nets().count(), 1000);
+    }
 }

@@ -62,9 +62,13 @@ impl Collector for Snapshot {
         collect_clones(status, &mut samples);
         for interface in &status.interfaces {
             let attached = f64::from(interface.mode != "none");
-            let accelerating = f64::from(interface.accelerating);
             samples.add(&of::INTERFACE_ATTACHED, [&interface.name, &interface.mode], attached);
-            samples.add(&of::INTERFACE_ACCELERATING, [&interface.name], accelerating);
+            for (family, accelerating) in
+                [("ipv4", interface.accelerating), ("ipv6", interface.ipv6.accelerating)]
+            {
+                let labels = [family, &interface.name];
+                samples.add(&of::INTERFACE_ACCELERATING, labels, f64::from(accelerating));
+            }
         }
         for (family, counts) in [
             (&of::ROUTES, &status.routes),
@@ -95,13 +99,17 @@ impl Collector for Snapshot {
             (&of::RTEXPIRE, timeout.rtexpire_seconds as f64),
             (&of::RTMINEXPIRE, timeout.rtminexpire_seconds as f64),
             (&of::RTMAXCACHE, timeout.rtmaxcache as f64),
-            (&of::ACCELERATING, f64::from(status.accelerating)),
             (&of::NETLINK_OVERRUNS, status.netlink_overruns as f64),
             (&of::MAP_MEMORY, status.map_memory_bytes as f64),
             (&of::UPTIME, status.uptime_seconds),
             (&of::SCRAPE_ERRORS, self.scrape_errors as f64),
         ] {
             samples.add(family, [], value);
+        }
+        for (family, accelerating) in
+            [("ipv4", status.accelerating), ("ipv6", status.ipv6.accelerating)]
+        {
+            samples.add(&of::ACCELERATING, [family], f64::from(accelerating));
         }
         samples.add(&of::BUILD_INFO, [&status.version], 1.0);
         samples.0.into_values().collect()

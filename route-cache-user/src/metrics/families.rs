@@ -34,12 +34,12 @@ families! {
         "Packets seen by the XDP programs, by how they ended; the outcomes add up to all packets.";
     BYTES = COUNTER "route_cache_bytes_total" ["outcome"]
         "Bytes of those packets, counted from the Ethernet header.";
-    ACCELERATING = GAUGE "route_cache_accelerating" []
-        "1 if IPv4 packets may be forwarded by XDP at all, 0 if every packet is left to the kernel.";
+    ACCELERATING = GAUGE "route_cache_accelerating" ["family"]
+        "1 if packets of the family may be forwarded by XDP at all, 0 if every one is left to the kernel.";
     INTERFACE_ATTACHED = GAUGE "route_cache_interface_attached" ["interface", "mode"]
         "1 if the XDP program is attached (mode native or skb), 0 if it is wanted and is not (mode none).";
-    INTERFACE_ACCELERATING = GAUGE "route_cache_interface_accelerating" ["interface"]
-        "1 if packets received on the interface may be forwarded by XDP.";
+    INTERFACE_ACCELERATING = GAUGE "route_cache_interface_accelerating" ["family", "interface"]
+        "1 if packets of the family received on the interface may be forwarded by XDP.";
     CLONES = GAUGE "route_cache_clones" ["family", "cpu"]
         "Cloned host routes in the table of a CPU.";
     CLONE_CAPACITY = GAUGE "route_cache_clone_capacity" ["family", "cpu"]

@@ -19,11 +19,12 @@ use crate::{
 };
 
 #[test]
-fn s17_of_ipv6_it_is_said_that_it_is_left_to_the_kernel() {
+fn s17_of_ipv6_it_is_said_that_it_is_left_to_the_kernel_while_it_is_not_forwarded() {
     let router = Router::start("family");
-    let finished = router.agent.cli(&["get", "2001:db8::1"]).unwrap();
-    assert_eq!(finished.code, 1);
-    assert!(finished.stderr.contains("IPv6 is left to the kernel"), "{}", finished.stderr);
+    let told = router.get("2001:db8::1");
+    assert_eq!(told["outcome"], "pass_disabled", "{told}");
+    assert!(told["reason"].to_string().contains("IPv6 forwarding is off"), "{told}");
+    assert_eq!(router.agent.status().unwrap()["ipv6"]["accelerating"], false);
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //!
 //! - `forwarding`: packets arrive, and their bytes are those of the kernel.
 //! - `next_packet`: routes, next hops, neighbours, interfaces and addresses change.
+//! - `ipv6`: the same of IPv6, with real hosts.
 //! - `standing_aside`: settings that leave the packets to the kernel.
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
@@ -39,6 +40,7 @@ mod configured;
 mod consistency;
 mod expiry;
 mod forwarding;
+mod ipv6;
 mod life;
 mod memory;
 mod monitoring;

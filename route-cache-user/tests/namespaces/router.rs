@@ -186,7 +186,7 @@ impl Router {
     }
 
     /// The clones of one destination.
-    pub fn clones_of(&self, destination: Ipv4Addr) -> Vec<Value> {
+    pub fn clones_of(&self, destination: impl ToString) -> Vec<Value> {
         let destination = destination.to_string();
         let mut all = self.clones();
         all.retain(|clone| clone["dst"] == *destination);

@@ -164,7 +164,9 @@ fn fill(bench: &mut Bench) -> World {
         ),
         (
             "10.2.8.0/24",
-            hop(4, with(Outcome::PassSameInterface), |version, ingress| version.ifindex = ingress),
+            hop(4, with(Outcome::PassSameInterface), |version, ingress| {
+                version.ifindex = ingress;
+            }),
             0,
         ),
         (
@@ -173,13 +175,7 @@ fn fill(bench: &mut Bench) -> World {
             0,
         ),
         // An interface that has no entry in the device map.
-        (
-            "10.2.10.0/24",
-            hop(6, with(Outcome::PassEgress), |version, _| {
-                (version.ifindex, version.port) = (65_000, 65_000);
-            }),
-            0,
-        ),
+        ("10.2.10.0/24", hop(6, with(Outcome::PassEgress), |version, _| version.port = 65_000), 0),
     ];
     for (prefix, (id, gateway), mtu) in ways {
         bench.add_route(prefix, Action::Via(id), mtu);

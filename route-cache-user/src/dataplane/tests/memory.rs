@@ -1,10 +1,11 @@
 //! What the maps take at the default sizes, by the kernel's own account.
 //!
 //! ```text
-//! fixed                      57 MiB   generations, next hops, interfaces, hash buckets; the index, 33 MiB
-//! flows       4 MiB for each CPU      32 bytes a flow
-//! clones      9 MiB for each CPU      buckets, and 112 bytes a clone
+//! fixed                      73 MiB   generations, next hops, interfaces, hash buckets; the index, 33 MiB
+//! flows       4 MiB for each CPU      32 bytes a flow; 65,536 of each family
+//! clones     20 MiB for each CPU      buckets, and 112 bytes a clone, 128 of IPv6; 65,536 of each
 //! routes                    256 MiB   64 bytes a node of the trie; a node for each prefix and for each fork
+//! IPv6 routes               384 MiB   96 bytes a node
 //! ```
 //!
 //! The memory of clones and routes is taken as they come.
@@ -13,13 +14,14 @@ use std::{collections::BTreeSet, fs};
 
 use aya::maps::lpm_trie::Key;
 use nix::sched::{CloneFlags, unshare};
-use route_cache_common::{Action, Outcome, Route, Tally};
+use route_cache_common::{Action, ClonedRoute, Outcome, Route, Tally};
 
 use super::{
     super::{Sizes, possible_cpus},
     bench::on_bench,
     frame::Frame,
 };
+use crate::{fib::family::NetFamily, maps::RouteMaps};
 
 /// What the agent starts with.
 const DEFAULT: Sizes = Sizes {
@@ -31,12 +33,15 @@ const DEFAULT: Sizes = Sizes {
 };
 
 const MIB: u64 = 1 << 20;
-const FIXED: u64 = 57 * MIB;
+const FIXED: u64 = 73 * MIB;
 const FLOWS_OF_A_CPU: u64 = 4 * MIB;
-const CLONES_OF_A_CPU: u64 = 9 * MIB;
+/// Of each family.
+const CLONES_OF_A_CPU: u64 = 10 * MIB;
 /// The kernel accounts for the prefixes, not for the forks, and not for the 8 bytes with which it allocates each.
 const ROUTES: u64 = 256 * MIB;
 const NODE: u64 = 64 - 8;
+const ROUTES6: u64 = 384 * MIB;
+const NODE6: u64 = 96 - 8;
 
 /// Types of maps (include/uapi/linux/bpf.h).
 const LPM_TRIE: u64 = 11;
@@ -71,25 +76,56 @@ fn fill_up(bench: &mut super::bench::Bench, others: &BTreeSet<u64>) {
     let with_clones = account(|_| true);
     let clones = with_clones - empty + MIB;
 
+    let clone = ClonedRoute::new([0; 4], 0, 0);
+    let wide = |i: u32| {
+        let [a, b, c, d] = i.wrapping_mul(0x9e37_79b1).to_be_bytes();
+        [0x20, 1, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+    };
+    let before = account(|_| true);
+    let destinations: Vec<_> = (0..DEFAULT.clones_per_cpu).map(wide).collect();
+    let table = &bench.plane.clones.v6[0];
+    table.put(&destinations, &vec![clone; destinations.len()]).expect("there is room");
+    let clones6 = account(|_| true) - before + MIB;
+
     // Every prefix at a distance from the last one, so that the trie forks as much as it can.
     let address = |i: u32| i.wrapping_mul(0x9e37_79b1).to_be_bytes();
-    let keys: Vec<_> = (1..DEFAULT.routes).map(|i| Key::new(32, address(i))).collect();
-    let action = Action::Pass(Outcome::PassRoute);
-    let route = Route { action, slot: 0, generation: 0, mtu: 0, prefix_len: 32 };
-    let values = vec![route.pack(); keys.len()];
-    bench.plane.writer.v4.write_routes(&keys, &values).expect("as many fit as were asked for");
-    let routes = account(|map| map.kind == LPM_TRIE);
-    let one_more = bench.plane.writer.v4.write_routes(&[Key::new(32, [0; 4])], &values[..1]);
-    assert!(one_more.is_err(), "and not one more");
+    let before = account(|map| map.kind == LPM_TRIE);
+    fill_trie(&bench.plane.writer.v4, address);
+    let routes = account(|map| map.kind == LPM_TRIE) - before;
+    fill_trie(&bench.plane.writer.v6, wide);
+    let routes6 = account(|map| map.kind == LPM_TRIE) - before - routes;
 
-    println!("empty {empty}, clones of a CPU {clones}, routes {routes} bytes");
-    assert!(empty <= FIXED + cpus * (MIB + FLOWS_OF_A_CPU), "{empty} bytes in empty maps");
+    println!(
+        "empty {empty}, clones of a CPU {clones} and {clones6}, routes {routes} and {routes6} bytes"
+    );
+    assert!(empty <= FIXED + cpus * (2 * MIB + FLOWS_OF_A_CPU), "{empty} bytes in empty maps");
     assert!(clones <= CLONES_OF_A_CPU, "{clones} bytes in a CPU's clones");
+    assert!(clones6 <= CLONES_OF_A_CPU, "{clones6} bytes in a CPU's IPv6 clones");
     let nodes = u64::from(DEFAULT.routes);
     assert!(0 < routes && routes <= nodes * NODE, "{routes} bytes in prefixes");
+    assert!(0 < routes6 && routes6 <= nodes * NODE6, "{routes6} bytes in IPv6 prefixes");
     assert_eq!(2 * nodes * (NODE + 8), ROUTES);
-    let bound = FIXED + cpus * (CLONES_OF_A_CPU + FLOWS_OF_A_CPU) + ROUTES;
+    assert_eq!(2 * nodes * (NODE6 + 8), ROUTES6);
+    let per_cpu = 2 * CLONES_OF_A_CPU + FLOWS_OF_A_CPU;
+    let bound = FIXED + cpus * per_cpu + ROUTES + ROUTES6;
     assert!(account(|_| true) <= bound, "in all more than {bound} bytes");
+}
+
+fn fill_trie<F: NetFamily>(maps: &RouteMaps<F>, address: impl Fn(u32) -> F::Address) {
+    let len = u32::from(F::HOST_PREFIX_LEN);
+    let keys: Vec<_> = (1..DEFAULT.routes).map(|i| Key::new(len, address(i))).collect();
+    let route = Route {
+        action: Action::Pass(Outcome::PassRoute),
+        slot: 0,
+        generation: 0,
+        mtu: 0,
+        prefix_len: F::HOST_PREFIX_LEN,
+    };
+    let values = vec![route.pack(); keys.len()];
+    maps.write_routes(&keys, &values).expect("as many fit as were asked for");
+    let one_more = |shorter| Key::new(len - shorter, address(DEFAULT.routes));
+    let is_full = (0..2).any(|i| maps.write_routes(&[one_more(i)], &values[..1]).is_err());
+    assert!(is_full, "and not one more");
 }
 
 /// A map that this thread has open.

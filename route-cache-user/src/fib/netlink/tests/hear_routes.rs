@@ -87,3 +87,54 @@ fn next_hop_objects_and_routes_over_them_are_heard() {
         ear.until(|event| *event == Event::NextHopObjectGone(7));
     });
 }
+
+/// What the messages of a real kernel come to must be what a dump says.
+#[test]
+fn ipv6_routes_that_change_are_what_a_dump_finds() {
+    use crate::fib::{dump, tables::Tables};
+
+    hear(|ear| {
+        run("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.left.disable_ipv6=0
+             ip -6 address add 2001:db8:2::1/64 dev left nodad");
+        let mut tables: Tables = dump::all().expect("the kernel answers");
+        let is_tested = |prefix: &ipnet::IpNet| prefix.prefix_len() == 48;
+        let of = |tables: &Tables| {
+            let routes =
+                tables.v6.routes.iter().filter(|(net, _)| net.to_string().ends_with("/48"));
+            routes.map(|(net, all)| (net, all.to_vec())).collect::<Vec<_>>()
+        };
+        for command in [
+            "route add 2001:db8:9::/48 via 2001:db8:2::2",
+            "route append 2001:db8:9::/48 via 2001:db8:2::3",
+            "route append 2001:db8:9::/48 via 2001:db8:2::4",
+            "route del 2001:db8:9::/48 via 2001:db8:2::3",
+            "route add 2001:db8:9::/48 via 2001:db8:2::5 metric 7",
+            "route replace 2001:db8:9::/48 via 2001:db8:2::6 mtu 1400",
+            "route add 2001:db8:a::/48 nexthop via 2001:db8:2::2 nexthop via 2001:db8:2::3",
+            "route replace 2001:db8:a::/48 nexthop via 2001:db8:2::4 nexthop via 2001:db8:2::5",
+            "route del 2001:db8:a::/48",
+            "route add blackhole 2001:db8:b::/48",
+            "route add 2001:db8:c::/48 via 2001:db8:2::2 expires 1000",
+        ] {
+            run(&format!("ip -6 {command}"));
+            let events = ear.until(|event| match event {
+                Event::Route { route, .. } | Event::RouteGone(route) => is_tested(&route.prefix),
+                _ => false,
+            });
+            let mut cause = None;
+            for event in &events {
+                cause = cause.or(tables.apply(event.clone()).1);
+            }
+            let dumped = dump::all().expect("the kernel answers");
+            if cause.is_none() {
+                assert_eq!(of(&tables), of(&dumped), "{command}: {events:?}");
+            }
+            tables = dumped;
+        }
+        let limited = |net: &str| {
+            tables.v6.routes.get(&net.parse().expect("a prefix")).first().and_then(|r| r.limited)
+        };
+        assert_eq!(limited("2001:db8:c::/48"), Some("the route expires"));
+        assert_eq!(limited("2001:db8:b::/48"), None);
+    });
+}
