@@ -84,7 +84,10 @@ pub const fn flow_set(key: FlowKey, seed: [u64; 4], sets: u32) -> u32 {
         .wrapping_add((b as u64).wrapping_mul(seed[1]))
         .wrapping_add((c as u64).wrapping_mul(seed[2]))
         .wrapping_add((d as u64).wrapping_mul(seed[3]));
-    (hash >> 32) as u32 & sets.wrapping_sub(1)
+    // Destinations at even distances would come to stand at even distances: they are mixed once more. The upper bits
+    // depend on all of the key.
+    let hash = (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((hash >> 32).wrapping_mul(sets as u64) >> 32) as u32
 }
 
 #[cfg(test)]
