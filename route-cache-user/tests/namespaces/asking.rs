@@ -177,7 +177,8 @@ fn metrics_agree_with_the_status_and_promtool_finds_nothing() {
         assert_eq!(Some(bytes), count["bytes"].as_u64(), "{name}");
     }
     for table in status["clones"].as_array().unwrap() {
-        let labels = format!("{{family=\"ipv4\",cpu=\"{}\"}}", table["cpu"]);
+        let family = table["family"].as_str().unwrap();
+        let labels = format!("{{family=\"{family}\",cpu=\"{}\"}}", table["cpu"]);
         assert_eq!(Some(value(&format!("route_cache_clones{labels}"))), table["live"].as_u64());
         let created = value(&format!("route_cache_clones_created_total{labels}"));
         assert_eq!(Some(created), table["created"].as_u64());
