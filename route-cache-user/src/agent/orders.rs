@@ -169,7 +169,13 @@ impl EventLoop {
             return Config::NO_CLONES;
         }
         let flows = if self.shared.flows.exist() { Config::FLOWS } else { 0 };
-        flows | self.few_clones | self.wanted_admission()
+        // Who wants every first packet to make a clone has the last word.
+        match self.shared.options().clone_on {
+            CloneOn::FirstPacket => flows | self.wanted_admission(),
+            CloneOn::SecondPacket | CloneOn::Auto => {
+                flows | self.few_clones | self.wanted_admission()
+            }
+        }
     }
 
     /// Whom the clone tables admit: as the operator set it, or as room allows. With a table more than half full, only

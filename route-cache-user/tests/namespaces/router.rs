@@ -205,6 +205,13 @@ impl Router {
         tables.iter().map(|table| table[name].as_u64().unwrap()).sum()
     }
 
+    /// CPUs that have clone tables.
+    pub fn cpus(&self) -> usize {
+        let status = self.agent.status().unwrap();
+        let tables = status["clones"].as_array().unwrap();
+        tables.iter().filter(|table| table["family"] == "ipv4").count()
+    }
+
     /// Clones removed so far for a reason.
     pub fn expired(&self, reason: &str) -> u64 {
         let status = self.agent.status().unwrap();

@@ -190,7 +190,7 @@ fn a_scan_makes_no_more_clones_than_its_budget_and_pushes_out_no_flow() {
     const BUDGET: u64 = 1024;
     let router = start("scan", &["--clone-on", "auto"]);
     router.await_forwarding(router.flow());
-    let cpus = router.agent.status().unwrap()["clones"].as_array().unwrap().len() as u64;
+    let cpus = router.cpus() as u64;
     let (created, deferred) = (router.tables("created"), router.tables("deferred"));
     let before = router.outcomes();
     let began = Instant::now();
