@@ -497,6 +497,7 @@ impl EventLoop {
                 "cannot write to the data plane; everything passes until the tables are read anew: {error:#}"
             );
             state.fib.distrust(Cause::Doubt);
+            state.fib.set_unwritten();
             self.resync.want(Cause::Doubt);
             self.config.flags = 0;
             self.writer.index.forget();

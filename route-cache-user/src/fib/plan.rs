@@ -132,8 +132,8 @@ impl Fib {
             }
             hops.insert(HopKey::Neighbour(key));
         }
-        self.plan_routes::<V4>(&mut hops, &mut plan);
-        self.plan_routes::<V6>(&mut hops, &mut plan);
+        self.plan_routes::<V4>(dirty.replaced, &mut hops, &mut plan);
+        self.plan_routes::<V6>(dirty.replaced, &mut hops, &mut plan);
         if dirty.groups || !dirty.interfaces.is_empty() {
             let keys: Vec<_> = self.groups.keys().cloned().collect();
             for key in keys {
@@ -213,8 +213,15 @@ impl Fib {
         }
     }
 
-    fn plan_routes<F: NetFamily>(&mut self, hops: &mut BTreeSet<HopKey>, plan: &mut Plan) {
+    fn plan_routes<F: NetFamily>(
+        &mut self,
+        replaced: bool,
+        hops: &mut BTreeSet<HopKey>,
+        plan: &mut Plan,
+    ) {
         let dirty = std::mem::take(&mut F::mirrored_mut(self).dirty);
+        // Only a dump makes all of them dirty.
+        let unwritten = replaced && std::mem::take(&mut F::mirrored_mut(self).unwritten);
         let at_start = F::mirrored(self).installed.len() == 0;
         let mut covers = HashMap::new();
         for net in &dirty {
@@ -225,7 +232,7 @@ impl Fib {
             }
             let wanted = self.tables.verdict::<F>(net);
             let known = F::mirrored(self).installed.get(net);
-            if wanted.as_ref() == known.as_ref().map(|known| &known.verdict) {
+            if wanted.as_ref() == known.as_ref().map(|known| &known.verdict) && !unwritten {
                 continue;
             }
             let reason = known
