@@ -2,6 +2,7 @@
 
 mod agent;
 mod bpf;
+mod fuzz;
 mod invoke;
 mod lints;
 mod privilege;
@@ -33,6 +34,8 @@ enum Task {
     Run(run::Arguments),
     /// Formatting, lints and every ring of tests, as root where needed.
     Test(test::Arguments),
+    /// Random packets through random tables, with and without the cache; what comes out has to be the same.
+    Fuzz(fuzz::Arguments),
     /// The lab alone, as root, with an agent that is built.
     #[command(hide = true)]
     Lab(run::LabTask),
@@ -58,6 +61,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Run(arguments) => run::run(arguments),
         Task::Test(arguments) => test::test(&arguments),
+        Task::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Task::Lab(lab) => run::lab(&lab),
     }
 }
