@@ -1,18 +1,23 @@
 //! What came out of the ports of both routers, made comparable, and compared.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use crate::case::{PORTS, hex};
+use crate::case::{Case, PORTS, hex};
 
 /// What came out of each port, in order.
 pub type Output = [Vec<Vec<u8>>; PORTS];
 
-/// The members that frames to a prefix may be left by: port and link-layer address.
-pub type Members = BTreeSet<(usize, [u8; 6])>;
-
-/// Prefixes with a group of next hops.
+/// What the commands of a case say about what may come out.
 #[derive(Debug, Clone, Default)]
-pub struct Groups(Vec<(Net, Members)>);
+pub struct Known {
+    /// Prefixes with a group of next hops, and the ports that those are behind.
+    groups: Vec<(Net, BTreeSet<usize>)>,
+    /// Prefixes that are the router's own by a route of type local.
+    local: Vec<Net>,
+}
 
 /// Network of either family, addresses of IPv4 in the low 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +35,20 @@ impl Net {
     #[must_use]
     pub const fn bits(v6: bool) -> u8 {
         if v6 { 128 } else { 32 }
+    }
+
+    /// Reads `10.8.0.0/16` and the like.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, len) = text.split_once('/')?;
+        let len = len.parse().ok()?;
+        match address.parse().ok()? {
+            IpAddr::V4(address) if len <= 32 => {
+                Some(Self::of(false, u128::from(u32::from(address)), len))
+            }
+            IpAddr::V6(address) if len <= 128 => Some(Self::of(true, u128::from(address), len)),
+            _ => None,
+        }
     }
 
     /// The network of an address.
@@ -57,15 +76,46 @@ impl Net {
     }
 }
 
-impl Groups {
-    /// Takes a group in.
-    pub fn add(&mut self, net: Net, members: Members) {
-        self.0.push((net, members));
+impl Known {
+    /// Of a case.
+    #[must_use]
+    pub fn of(case: &Case) -> Self {
+        let mut known = Self::default();
+        for command in case.commands().filter_map(|command| command.strip_prefix("ip route ")) {
+            let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+            if words.contains(&"nexthop") {
+                let behind = words.iter().filter_map(|word| word.strip_prefix('p')?.parse().ok());
+                let net = words.first().and_then(|word| Net::parse(word));
+                known.groups.extend(net.map(|net| (net, behind.collect())));
+            } else if let ["local", net, ..] = words[..] {
+                known.local.extend(Net::parse(net));
+            }
+        }
+        known
     }
 
-    fn has_member(&self, v6: bool, destination: u128, port: usize, mac: [u8; 6]) -> bool {
-        let mut all = self.0.iter();
-        all.any(|(net, members)| net.contains(v6, destination) && members.contains(&(port, mac)))
+    /// Whether a frame to a prefix with a group went to a neighbour behind one of its ports.
+    fn has_member(&self, v6: bool, destination: u128, port: usize, mac: &[u8]) -> bool {
+        mac.starts_with(&[2, 0, 0, 1, port as u8])
+            && self
+                .groups
+                .iter()
+                .any(|(net, ports)| net.contains(v6, destination) && ports.contains(&port))
+    }
+
+    /// Whether this is an IPv4 address of the router.
+    fn is_own4(&self, address: &[u8]) -> bool {
+        is_own4(address) || self.is_local(false, address)
+    }
+
+    /// The same of IPv6.
+    fn is_own6(&self, address: &[u8]) -> bool {
+        is_own6(address) || self.is_local(true, address)
+    }
+
+    fn is_local(&self, v6: bool, address: &[u8]) -> bool {
+        let number = address.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
+        self.local.iter().any(|net| net.contains(v6, number))
     }
 }
 
@@ -99,9 +149,9 @@ impl Limit {
 
 impl Comparer {
     /// Where the output of the router with the cache differs from the kernel's; nothing if it does not.
-    pub fn differences(&mut self, cache: &Output, kernel: &Output, groups: &Groups) -> Vec<String> {
+    pub fn differences(&mut self, cache: &Output, kernel: &Output, known: &Known) -> Vec<String> {
         let beyond = self.count(kernel);
-        let taken = |output: &Output| comparable(output, groups, &beyond);
+        let taken = |output: &Output| comparable(output, known, &beyond);
         let (cache, kernel) = (taken(cache), taken(kernel));
         let mut wrong = Vec::new();
         for place in 0..=PORTS {
@@ -142,7 +192,7 @@ impl Comparer {
 /// Frames by port, those left by a member of a group in a place of their own.
 fn comparable(
     output: &Output,
-    groups: &Groups,
+    known: &Known,
     beyond: &BTreeSet<(Limit, Vec<u8>)>,
 ) -> [Vec<Vec<u8>>; PORTS + 1] {
     let mut places: [Vec<Vec<u8>>; PORTS + 1] = Default::default();
@@ -151,10 +201,9 @@ fn comparable(
             if limited(frame).is_some_and(|key| beyond.contains(&key)) {
                 continue;
             }
-            let mut frame = normalised(frame.clone());
+            let mut frame = normalised(frame.clone(), known);
             let by_member = destination(&frame).is_some_and(|(v6, destination)| {
-                let mac = frame[..6].try_into().unwrap_or_default();
-                groups.has_member(v6, destination, port, mac)
+                known.has_member(v6, destination, port, &frame[..6])
             });
             if by_member {
                 frame[..12].fill(0);
@@ -195,14 +244,22 @@ fn flows(frames: &[Vec<u8>]) -> BTreeMap<Vec<u8>, Vec<&Vec<u8>>> {
 
 /// The one place where what may legitimately vary is taken out.
 ///
-/// - *Numbers*: the kernel numbers the IPv4 packets that it makes itself (`ip_select_ident`); identification and header
-///   checksum of what has an address of the router as source, or is an echo reply.
+/// - *Numbers*: the kernel numbers the IPv4 packets and the IPv6 fragments that it makes itself (`ip_select_ident`,
+///   `ipv6_select_ident`); identification and header checksum of what has an address of the router as source, or is an
+///   echo reply.
 /// - *Times*: what the kernel fills in for the IPv4 timestamp option and for ICMP timestamp requests.
-fn normalised(mut frame: Vec<u8>) -> Vec<u8> {
+fn normalised(mut frame: Vec<u8>, known: &Known) -> Vec<u8> {
+    if ethertype(&frame) == Some(0x86dd) && frame.len() >= 62 {
+        // In a fragment header.
+        if frame[20] == 44 && known.is_own6(&frame[22..38]) {
+            frame[58..62].fill(0);
+        }
+        return frame;
+    }
     if ethertype(&frame) != Some(0x0800) || frame.len() < 34 {
         return frame;
     }
-    let made_here = is_own4(&frame[26..30]) || matches!(icmp(&frame), Some((0 | 14, _)));
+    let made_here = known.is_own4(&frame[26..30]) || matches!(icmp(&frame), Some((0 | 14, _)));
     if made_here {
         frame[18..20].fill(0);
         frame[24..26].fill(0);

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     case::{Case, Step},
-    compare::Groups,
+    compare::Known,
     world::World,
 };
 
@@ -17,11 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// If a router cannot be used any more.
-pub fn shrink(world: &mut World, case: &Case, groups: &Groups) -> Result<Option<(Case, Vec<String>)>> {
+pub fn shrink(world: &mut World, case: &Case, known: &Known) -> Result<Option<(Case, Vec<String>)>> {
     let deadline = Instant::now() + PATIENCE;
     let mut last = Vec::new();
     let mut differs = |case: &Case| {
-        let differences = world.run(case, groups)?;
+        let differences = world.run(case, known)?;
         let does = !differences.is_empty();
         if does {
             last = differences;

@@ -133,6 +133,8 @@ impl Side {
     /// Brings it to where a case begins; `undo` are commands for what [`topology::reset`] does not know of.
     pub fn reset(&self, undo: &[String]) -> Result<()> {
         self.apply(undo)?;
+        // Before the routes: one by an object is refused when it is to be deleted as `ip` describes it.
+        self.batch(&["nexthop flush"])?;
         exec(&self.router, &format!("ip -6 route flush table all proto {}", topology::PROTOCOL))?;
         self.batch(&topology::reset())?;
         Ok(())

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::{
     case::PORTS,
-    compare::{Groups, Members, Net},
+    compare::Net,
     random::Random,
     topology::{self, PROTOCOL, host_mac},
 };
@@ -20,8 +20,6 @@ pub struct Tables {
     pub own: Vec<(bool, u128)>,
     /// MTUs that something has.
     pub mtus: Vec<usize>,
-    /// Routes with a group of next hops.
-    pub groups: Groups,
     /// Next-hop objects that were made: number, family, port.
     objects: Vec<(u32, bool, usize)>,
     /// Ports that are down.
@@ -139,8 +137,8 @@ impl Tables {
         let port = random.below(PORTS);
         let mut commands = Vec::new();
         let route = match random.below(100) {
-            0..62 => format!("{to} {}{more}", via(random, net.v6, port)),
-            62..70 => {
+            0..66 => format!("{to} {}{more}", via(random, net.v6, port)),
+            66..71 => {
                 for _ in 0..3 {
                     let host = net.base | random.wide() & (net.last() - net.base);
                     self.hosts.push((net.v6, host));
@@ -153,23 +151,20 @@ impl Tables {
                 }
                 format!("{to} dev p{port}{more}")
             }
-            70..82 => {
+            71..82 => {
                 let kinds = ["blackhole", "unreachable", "prohibit", "throw"];
                 format!("{} {to} proto {PROTOCOL}", random.pick(&kinds))
             }
             82..89 => {
-                let mut members = Members::new();
                 let mut hops = String::new();
                 for _ in 0..2 + random.below(2) {
                     let (port, host) = (random.below(PORTS), random.pick(&[2, 3, 20]));
-                    members.insert((port, host_mac(port, host)));
                     let gateway = gateway(net.v6, port, host);
                     hops += &format!(" nexthop via {gateway} dev p{port}");
                     if random.percent(30) {
                         hops += &format!(" weight {}", 1 + random.below(4));
                     }
                 }
-                self.groups.add(net, members);
                 format!("{to}{more}{hops}")
             }
             89..96 => {
@@ -279,7 +274,7 @@ impl Tables {
 
 /// A host behind a port.
 fn host(random: &mut Random) -> u8 {
-    if random.percent(85) {
+    if random.percent(92) {
         random.pick(&topology::NEIGHBOURS).0
     } else {
         random.pick(&topology::UNKNOWN)

@@ -94,8 +94,7 @@ pub fn default_of(setting: &str) -> &'static str {
 /// Commands that bring a router back to where a case begins, whatever a case did: what `ip -batch` reads.
 #[must_use]
 pub fn reset() -> Vec<String> {
-    let mut lines = vec!["nexthop flush".to_owned()];
-    lines.push(format!("route flush table all proto {PROTOCOL}"));
+    let mut lines = vec![format!("route flush table all proto {PROTOCOL}")];
     for port in 0..PORTS {
         lines.push(format!("link set p{port} mtu 1500"));
         lines.push(format!("link set p{port} up"));

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     case::{Case, PORTS, Step},
-    compare::{Comparer, Groups, Output},
+    compare::{Comparer, Known, Output},
     side::{PATIENCE, Side},
     topology,
 };
@@ -80,10 +80,10 @@ impl World {
     }
 
     /// Runs a case from the start, up to the first difference.
-    pub fn run(&mut self, case: &Case, groups: &Groups) -> Result<Vec<String>> {
+    pub fn run(&mut self, case: &Case, known: &Known) -> Result<Vec<String>> {
         self.reset()?;
         for step in &case.steps {
-            let differences = self.step(step, groups)?;
+            let differences = self.step(step, known)?;
             if !differences.is_empty() {
                 return Ok(differences);
             }
@@ -92,11 +92,11 @@ impl World {
     }
 
     /// Changes both routers, waits until the agent has taken that in, sends the frames, and compares.
-    pub fn step(&mut self, step: &Step, groups: &Groups) -> Result<Vec<String>> {
+    pub fn step(&mut self, step: &Step, known: &Known) -> Result<Vec<String>> {
         self.change(&step.commands)?;
         let cache = self.cache.exchange(&step.frames)?;
         let kernel = self.kernel.exchange(&step.frames)?;
-        Ok(self.comparer.differences(&cache, &kernel, groups))
+        Ok(self.comparer.differences(&cache, &kernel, known))
     }
 
     /// What comes out of both routers, the cache's first, without a comparison.

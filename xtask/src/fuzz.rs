@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use route_cache_fuzz::Options;
 
 use crate::{
@@ -81,6 +81,9 @@ pub(crate) fn fuzz(arguments: &Arguments) -> Result<ExitCode> {
     outcomes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     outcomes.iter().for_each(|(name, count)| println!("{count:>10} {name}"));
     println!("{}", report.summary());
+    if !report.is_meaningful() {
+        bail!("too little was forwarded by XDP for this to mean anything");
+    }
     Ok(exit(report.found.is_empty()))
 }
 

@@ -14,11 +14,11 @@ use crate::{
 /// Frames to be sent one behind the other.
 pub fn batch(random: &mut Random, tables: &Tables, count: usize) -> Vec<Sent> {
     // Flows: clones, and what stands in front of them, are made by a first packet and used by the next.
-    let flows: Vec<Sent> = (0..count / 12 + 1).map(|_| one(random, tables, 10)).collect();
+    let flows: Vec<Sent> = (0..count / 12 + 1).map(|_| one(random, tables, 5)).collect();
     (0..count)
         .map(|number| {
             if random.percent(35) {
-                return one(random, tables, 60);
+                return one(random, tables, 65);
             }
             let mut sent = random.pick(&flows);
             renumber(&mut sent.frame, number as u16);
@@ -163,7 +163,10 @@ fn transport_checksum(random: &mut Random, odd: bool, pseudo: &[u8], bytes: &[u8
 
 /// TCP, UDP or ICMP header with what follows; `len` bytes in all. The checksum is filled in by the caller, at the offset.
 fn transport(random: &mut Random, protocol: u8, odd: bool, len: usize) -> (Vec<u8>, Option<usize>) {
-    let ports = [1024 + random.next() as u16 % 60000, random.pick(&[53, 80, 443, 9, 4789, 6081])];
+    let ports = [1024 + random.next() as u16 % 60000, match random.below(40) {
+        0 => random.pick(&[4789, 8472, 6081, 6080, 5555]),
+        _ => random.pick(&[53, 80, 443, 9]),
+    }];
     let mut bytes = ports.map(u16::to_be_bytes).concat();
     let checksum = match protocol {
         6 => {

@@ -39,6 +39,8 @@ pub(crate) struct Mirrored<F: NetFamily> {
     /// Something did not fit.
     pub(super) full: Option<&'static str>,
     pub(super) custom_locals: HashSet<F::Net>,
+    /// Broadcast addresses of IPv4.
+    pub(super) broadcasts: HashSet<F::Net>,
     /// Prefixes to be judged again.
     pub(super) dirty: HashSet<F::Net>,
 }
@@ -49,6 +51,7 @@ impl<F: NetFamily> Default for Mirrored<F> {
             installed: Installed::default(),
             full: None,
             custom_locals: HashSet::new(),
+            broadcasts: HashSet::new(),
             dirty: HashSet::new(),
         }
     }
