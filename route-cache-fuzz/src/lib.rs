@@ -225,7 +225,7 @@ fn story(
     differences.iter().for_each(|line| {
         let _ = writeln!(story, "# {line}");
     });
-    let _ = write!(story, "{small}");
+    let _ = write!(story, "{}{small}", world.history());
     world.reset()?;
     for step in &small.steps {
         let (cache, kernel) = world.outputs(step)?;

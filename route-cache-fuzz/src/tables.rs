@@ -14,6 +14,8 @@ use crate::{
 pub struct Tables {
     /// Prefixes of routes.
     pub nets: Vec<Net>,
+    /// Those by a gateway, or with objects.
+    pub reached: Vec<Net>,
     /// Addresses with a neighbour of their own.
     pub hosts: Vec<(bool, u128)>,
     /// Addresses of the router beyond those that it always has.
@@ -137,7 +139,10 @@ impl Tables {
         let port = random.below(PORTS);
         let mut commands = Vec::new();
         let route = match random.below(100) {
-            0..66 => format!("{to} {}{more}", via(random, net.v6, port)),
+            0..66 => {
+                self.reached.push(net);
+                format!("{to} {}{more}", via(random, net.v6, port))
+            }
             66..71 => {
                 for _ in 0..3 {
                     let host = net.base | random.wide() & (net.last() - net.base);

@@ -29,7 +29,7 @@ pub const NEIGHBOURS: [(u8, &str); 8] = [
     (3, "permanent"),
     (4, "stale"),
     (5, "reachable"),
-    (6, "noarp"),
+    (6, "reachable"),
     (7, "delay"),
     (20, "permanent"),
     (21, "permanent"),

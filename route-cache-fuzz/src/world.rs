@@ -33,6 +33,8 @@ pub struct World {
     /// What brings back what the last case changed and [`topology::reset`] does not know of.
     undo: Vec<String>,
     fences: u32,
+    /// A case had a local route: the kernel never forgets that (`fib_has_custom_local_routes`).
+    had_local: bool,
 }
 
 impl World {
@@ -53,6 +55,7 @@ impl World {
             pristine: String::new(),
             undo: Vec::new(),
             fences: 0,
+            had_local: false,
         };
         world.reset()?;
         world.pristine = world.cache.state()?;
@@ -114,6 +117,7 @@ impl World {
         if cache != kernel {
             bail!("the routers do not take the same commands: {commands:#?}\n{cache}\n{kernel}");
         }
+        self.had_local |= commands.iter().any(|command| command.starts_with("ip route add local "));
         self.undo.extend(commands.iter().filter_map(|command| undo(command)));
         if commands.iter().any(|command| settles_later(command)) {
             self.calm()?;
@@ -187,6 +191,15 @@ impl World {
                 && self.agent.ask(&interfaces).is_ok_and(|told| !doubts(told))
         })
         .with_context(|| self.story())
+    }
+
+    /// Commands for what a reset does not bring back.
+    pub fn history(&self) -> &'static str {
+        if self.had_local {
+            "ip route add local 10.99.255.0/24 dev p0 proto 77\nip route del local 10.99.255.0/24 dev p0\n"
+        } else {
+            ""
+        }
     }
 
     /// Packets that the agent has seen, by outcome.

@@ -112,15 +112,16 @@ fn renumber(frame: &mut [u8], number: u16) {
 }
 
 /// Where to: most often somewhere that the tables have a say about.
-fn destination(random: &mut Random, tables: &Tables, v6: bool) -> u128 {
+fn destination(random: &mut Random, tables: &Tables, v6: bool, odd: bool) -> u128 {
     let of_family = |(six, address): &(bool, u128)| (*six == v6).then_some(*address);
     let hosts: Vec<u128> = tables.hosts.iter().filter_map(of_family).collect();
-    let nets: Vec<Net> = tables.nets.iter().filter(|net| net.v6 == v6).copied().collect();
+    let nets = if odd || random.percent(10) { &tables.nets } else { &tables.reached };
+    let nets: Vec<Net> = nets.iter().filter(|net| net.v6 == v6).copied().collect();
     match random.below(100) {
         0..12 if !hosts.is_empty() => random.pick(&hosts),
         0..80 if !nets.is_empty() => {
             let net = random.pick(&nets);
-            match random.below(12) {
+            match random.below(if odd { 12 } else { 40 }) {
                 0 => net.base,
                 1 => net.last(),
                 2 => net.base.wrapping_sub(1),
@@ -135,7 +136,7 @@ fn destination(random: &mut Random, tables: &Tables, v6: bool) -> u128 {
 /// A host behind one of the ports.
 fn on_link(random: &mut Random, v6: bool) -> u128 {
     let port = random.below(PORTS) as u128;
-    let host = random.pick(&[2_u128, 3, 4, 5, 6, 7, 8, 9, 20, 21]);
+    let host = random.pick(&[2_u128, 2, 3, 3, 4, 5, 6, 7, 8, 9, 20, 20, 21, 21]);
     if v6 { (0xfd00_u128 << 112) | port << 64 | host } else { 0x0a00_0000 | port << 8 | host }
 }
 

@@ -9,7 +9,7 @@ use crate::{random::Random, tables::Tables};
 
 /// A frame into a port; `odd` ones have something about them.
 pub(super) fn frame(random: &mut Random, tables: &Tables, port: usize, odd: bool) -> Vec<u8> {
-    let mut to = destination(random, tables, false) as u32;
+    let mut to = destination(random, tables, false, odd) as u32;
     let [a, b] = [random.next() as u8, random.next() as u8];
     let mut from = u32::from_be_bytes([172, 16 + port as u8, a, b]);
     let mut protocol = random.pick(&[17, 17, 17, 17, 6, 6, 1]);

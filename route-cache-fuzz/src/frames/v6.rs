@@ -5,7 +5,7 @@ use crate::{random::Random, tables::Tables};
 
 /// A frame into a port; `odd` ones have something about them.
 pub(super) fn frame(random: &mut Random, tables: &Tables, port: usize, odd: bool) -> Vec<u8> {
-    let mut to = destination(random, tables, true);
+    let mut to = destination(random, tables, true, odd);
     let sources = 0x2001_0db8_f000_u128 << 80;
     let mut from = sources | (port as u128) << 80 | random.wide() & u128::from(u64::MAX);
     let mut protocol = random.pick(&[17, 17, 17, 17, 6, 6, 58]);
