@@ -306,7 +306,7 @@ fn neighbour(random: &mut Random) -> String {
     if random.percent(15) {
         return format!("ip neigh del {address} dev p{port}");
     }
-    let state = random.pick(&["permanent", "stale", "reachable", "noarp", "delay", "failed"]);
+    let state = random.pick(&["permanent", "stale", "reachable", "noarp", "failed"]);
     let mac = mac(port, 50 + random.below(9) as u8);
     format!("ip neigh replace {address} lladdr {mac} dev p{port} nud {state}")
 }

@@ -24,13 +24,16 @@ pub const fn host_mac(port: usize, host: u8) -> [u8; 6] {
 }
 
 /// Hosts behind each port that are neighbours of the router, with the state in which it knows them.
+///
+/// None that the kernel is about to ask (delay, probe): nobody answers, and whether a stale one has been asked for already
+/// depends on whether a packet of the kernel's own, or the agent within its second, made it do so.
 pub const NEIGHBOURS: [(u8, &str); 8] = [
     (2, "permanent"),
     (3, "permanent"),
     (4, "stale"),
     (5, "reachable"),
     (6, "reachable"),
-    (7, "delay"),
+    (7, "stale"),
     (20, "permanent"),
     (21, "permanent"),
 ];
