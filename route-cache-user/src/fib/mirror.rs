@@ -44,6 +44,8 @@ pub(crate) struct Mirrored<F: NetFamily> {
     /// Not all of what counts as installed was written: the next dump writes all of it.
     pub(super) unwritten: bool,
     pub(super) custom_locals: HashSet<F::Net>,
+    /// Broadcast addresses of IPv4.
+    pub(super) broadcasts: HashSet<F::Net>,
     /// Prefixes to be judged again.
     pub(super) dirty: HashSet<F::Net>,
 }
@@ -55,6 +57,7 @@ impl<F: NetFamily> Default for Mirrored<F> {
             full: None,
             unwritten: false,
             custom_locals: HashSet::new(),
+            broadcasts: HashSet::new(),
             dirty: HashSet::new(),
         }
     }

@@ -143,7 +143,7 @@ impl Fib {
         for key in hops {
             self.plan_hop(key, &mut plan);
         }
-        if dirty.locals {
+        if dirty.locals || std::mem::take(&mut self.dirty.locals) {
             self.plan_locals(&mut plan);
         }
         // Its routes vanish without a message: the dump that it asks for finds them gone.
@@ -230,6 +230,11 @@ impl Fib {
             } else {
                 F::mirrored_mut(self).custom_locals.remove(net);
             }
+            let is_broadcast = self.tables.is_broadcast_address::<F>(net);
+            let broadcasts = &mut F::mirrored_mut(self).broadcasts;
+            let changed =
+                if is_broadcast { broadcasts.insert(*net) } else { broadcasts.remove(net) };
+            self.dirty.locals |= changed;
             let wanted = self.tables.verdict::<F>(net);
             let known = F::mirrored(self).installed.get(net);
             if wanted.as_ref() == known.as_ref().map(|known| &known.verdict) && !unwritten {
@@ -514,7 +519,9 @@ impl Fib {
             IpAddr::V4(local) => Some(local),
             IpAddr::V6(_) => None,
         });
-        let wanted: HashSet<Ipv4Addr> = own4.collect();
+        // Once there was a local route of somebody's own, or a policy rule, the kernel drops these, too.
+        let broadcasts = self.v4.broadcasts.iter().map(Ipv4Net::addr);
+        let wanted: HashSet<Ipv4Addr> = own4.chain(broadcasts).collect();
         plan.locals_added.extend(wanted.difference(&self.locals));
         plan.locals_removed.extend(self.locals.difference(&wanted));
         self.locals = wanted;
