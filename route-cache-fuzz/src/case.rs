@@ -72,8 +72,7 @@ impl Case {
                 if step.frames.is_empty() {
                     step.commands.push(line.to_owned());
                 } else {
-                    case.steps
-                        .push(Step { commands: vec![line.to_owned()], frames: Vec::new() });
+                    case.steps.push(Step { commands: vec![line.to_owned()], frames: Vec::new() });
                 }
             } else {
                 bail!("`{line}` is neither `ip …`, `sysctl name=value` nor `send pN HEX`");

@@ -136,7 +136,11 @@ pub fn run(options: &Options, mut tell: impl FnMut(&str)) -> Result<Report> {
         let grown = grown(&before, &world.outcomes()?);
         report.take(&case, &grown);
         if !differences.is_empty() {
-            tell(&format!("seed {seed}: {} differences, the first {}; making the case small", differences.len(), differences[0]));
+            tell(&format!(
+                "seed {seed}: {} differences, the first {}; making the case small",
+                differences.len(),
+                differences[0]
+            ));
             report.found.push(story(&mut world, seed, &case, &known, &differences)?);
             if !options.keep_going {
                 break;

@@ -17,7 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// If a router cannot be used any more.
-pub fn shrink(world: &mut World, case: &Case, known: &Known) -> Result<Option<(Case, Vec<String>)>> {
+pub fn shrink(
+    world: &mut World,
+    case: &Case,
+    known: &Known,
+) -> Result<Option<(Case, Vec<String>)>> {
     let deadline = Instant::now() + PATIENCE;
     let mut last = Vec::new();
     let mut differs = |case: &Case| {

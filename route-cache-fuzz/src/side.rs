@@ -1,11 +1,6 @@
 //! One router and the bare ends behind its ports.
 
-use std::{
-    fs,
-    os::fd::OwnedFd,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fs, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use route_cache_lab::{
@@ -78,7 +73,8 @@ impl Side {
         let sockets = (0..PORTS)
             .map(|port| RawSocket::open(&hosts, &format!("e{port}")))
             .collect::<Result<_>>()?;
-        let batch = std::env::temp_dir().join(format!("route-cache-lab-{}-{label}", std::process::id()));
+        let batch =
+            std::env::temp_dir().join(format!("route-cache-lab-{}-{label}", std::process::id()));
         Ok(Self { router, sockets, asked: 0, up: Vec::new(), _programs: programs, hosts, batch })
     }
 
@@ -218,7 +214,9 @@ impl Side {
         let far = exec(&self.hosts, "ip -br link show type veth")?;
         let running = |links: &str, name: char, port: usize| {
             let name = format!("{name}{port}@");
-            links.lines().any(|line| line.starts_with(&name) && line.contains("LOWER_UP") && line.contains(" UP "))
+            links.lines().any(|line| {
+                line.starts_with(&name) && line.contains("LOWER_UP") && line.contains(" UP ")
+            })
         };
         if !self.up.iter().all(|port| running(&links, 'p', *port) && running(&far, 'e', *port)) {
             return Ok(false);
@@ -227,7 +225,8 @@ impl Side {
         let local = exec(&self.router, "ip -6 route show table local")?;
         Ok(!addresses.contains("tentative")
             && addresses.lines().all(|line| {
-                let address = line.split_whitespace().nth(3).and_then(|word| word.split('/').next());
+                let address =
+                    line.split_whitespace().nth(3).and_then(|word| word.split('/').next());
                 address.is_some_and(|address| {
                     address == "::1" || local.contains(&format!("local {address} dev "))
                 })

@@ -108,10 +108,13 @@ impl Tables {
             _ if random.percent(8) => Net::of(v6, 0, 0),
             _ => {
                 let (base, span, lens): (u128, u128, &[u8]) = if v6 {
-                    let lens = &[24, 32, 36, 40, 44, 48, 48, 52, 56, 60, 64, 64, 64, 65, 96, 120, 127, 128];
+                    let lens = &[
+                        24, 32, 36, 40, 44, 48, 48, 52, 56, 60, 64, 64, 64, 65, 96, 120, 127, 128,
+                    ];
                     (0x2001_0db8_u128 << 96, u128::MAX >> 36, lens)
                 } else {
-                    let lens = &[8, 9, 12, 15, 16, 16, 17, 20, 22, 24, 24, 24, 25, 28, 30, 31, 32, 32];
+                    let lens =
+                        &[8, 9, 12, 15, 16, 16, 17, 20, 22, 24, 24, 24, 25, 28, 30, 31, 32, 32];
                     (0x0a08_0000, 0x0003_ffff, lens)
                 };
                 Net::of(v6, base | random.wide() & span, random.pick(lens))
@@ -327,7 +330,11 @@ fn setting(random: &mut Random) -> String {
 /// An address, as people write it.
 #[must_use]
 pub fn address(v6: bool, address: u128) -> String {
-    if v6 { Ipv6Addr::from(address).to_string() } else { Ipv4Addr::from(address as u32).to_string() }
+    if v6 {
+        Ipv6Addr::from(address).to_string()
+    } else {
+        Ipv4Addr::from(address as u32).to_string()
+    }
 }
 
 fn written(net: Net) -> String {

@@ -123,7 +123,9 @@ pub fn ways_back() -> Vec<String> {
     let of = |port| {
         [
             format!("route replace 172.{}.0.0/16 via 10.0.{port}.2 proto {PROTOCOL}", 16 + port),
-            format!("route replace 2001:db8:f00{port}::/48 via fd00:0:0:{port}::2 proto {PROTOCOL}"),
+            format!(
+                "route replace 2001:db8:f00{port}::/48 via fd00:0:0:{port}::2 proto {PROTOCOL}"
+            ),
         ]
     };
     (0..PORTS).flat_map(of).collect()

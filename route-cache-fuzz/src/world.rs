@@ -78,7 +78,8 @@ impl World {
         if !self.pristine.is_empty() {
             self.agree(Some(&self.pristine))?;
         }
-        self.agent.ask(&json!({"command": "flush", "prefix": null, "dev": null, "family": null}))?;
+        self.agent
+            .ask(&json!({"command": "flush", "prefix": null, "dev": null, "family": null}))?;
         self.follow()
     }
 
@@ -154,8 +155,7 @@ impl World {
             !cache.is_empty() && cache == kernel && wanted.is_none_or(|wanted| cache == wanted)
         });
         agreed.with_context(|| {
-            let lines =
-                |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<String>>();
+            let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<String>>();
             let wanted = lines(wanted.unwrap_or(&kernel));
             let (cache, kernel) = (lines(&cache), lines(&kernel));
             let odd = |other: &BTreeSet<String>| {

@@ -52,8 +52,13 @@ fn one(random: &mut Random, tables: &Tables, odd: usize) -> Sent {
                 }
             }
             4 => {
-                let to = [[0xff; 6], [1, 0, 0x5e, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1], host_mac(port, 3)];
-                let to = if random.percent(20) { port_mac((port + 1) % PORTS) } else { random.pick(&to) };
+                let to =
+                    [[0xff; 6], [1, 0, 0x5e, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1], host_mac(port, 3)];
+                let to = if random.percent(20) {
+                    port_mac((port + 1) % PORTS)
+                } else {
+                    random.pick(&to)
+                };
                 frame[..6].copy_from_slice(&to);
             }
             _ => {}
@@ -164,15 +169,26 @@ fn transport_checksum(random: &mut Random, odd: bool, pseudo: &[u8], bytes: &[u8
 
 /// TCP, UDP or ICMP header with what follows; `len` bytes in all. The checksum is filled in by the caller, at the offset.
 fn transport(random: &mut Random, protocol: u8, odd: bool, len: usize) -> (Vec<u8>, Option<usize>) {
-    let ports = [1024 + random.next() as u16 % 60000, match random.below(40) {
-        0 => random.pick(&[4789, 8472, 6081, 6080, 5555]),
-        _ => random.pick(&[53, 80, 443, 9]),
-    }];
+    let ports = [
+        1024 + random.next() as u16 % 60000,
+        match random.below(40) {
+            0 => random.pick(&[4789, 8472, 6081, 6080, 5555]),
+            _ => random.pick(&[53, 80, 443, 9]),
+        },
+    ];
     let mut bytes = ports.map(u16::to_be_bytes).concat();
     let checksum = match protocol {
         6 => {
             bytes.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50]);
-            bytes.extend([random.pick(&[0x02, 0x10, 0x18, 0x11, 0x04, 0xff]), 0xff, 0xff, 0, 0, 0, 0]);
+            bytes.extend([
+                random.pick(&[0x02, 0x10, 0x18, 0x11, 0x04, 0xff]),
+                0xff,
+                0xff,
+                0,
+                0,
+                0,
+                0,
+            ]);
             Some(16)
         }
         17 => {

@@ -44,7 +44,12 @@ pub(super) fn frame(random: &mut Random, tables: &Tables, port: usize, odd: bool
     if let Some(at) = at.filter(|at| at + 2 <= bytes.len()) {
         let pseudo = match protocol {
             1 => Vec::new(),
-            _ => pseudo_header(Ipv4Addr::from(from), Ipv4Addr::from(to), protocol, bytes.len() as u16),
+            _ => pseudo_header(
+                Ipv4Addr::from(from),
+                Ipv4Addr::from(to),
+                protocol,
+                bytes.len() as u16,
+            ),
         };
         let sum = transport_checksum(random, odd, &pseudo, &bytes);
         bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());

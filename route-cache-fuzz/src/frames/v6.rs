@@ -25,7 +25,10 @@ pub(super) fn frame(random: &mut Random, tables: &Tables, port: usize, odd: bool
             }
             8 => first = [random.pick(&[0x60, 0x6f, 0x40, 0x50, 0x00, 0xf0]), 0x3a, 1, 2],
             9 => stated = Some(random.pick(&[0, 1, 8, 20, 40, 1460, 0xffff])),
-            10 => protocol = random.pick(&[0, 1, 2, 4, 41, 43, 47, 50, 51, 59, 60, 89, 103, 132, 135, 136, 255]),
+            10 => {
+                protocol = random
+                    .pick(&[0, 1, 2, 4, 41, 43, 47, 50, 51, 59, 60, 89, 103, 132, 135, 136, 255])
+            }
             11 => ethertype = random.pick(&[0x0800, 0x8847, 0x8100]),
             _ => {}
         }

@@ -122,7 +122,9 @@ impl Tables {
         } else {
             match best.kind {
                 RTN_UNICAST => self.unicast(&best.target),
-                RTN_LOCAL | RTN_ANYCAST => Way::Pass(outcome_of_kind(best.kind), "an address of this host"),
+                RTN_LOCAL | RTN_ANYCAST => {
+                    Way::Pass(outcome_of_kind(best.kind), "an address of this host")
+                }
                 3 => Way::Pass(outcome_of_kind(best.kind), "a broadcast address"),
                 5 => Way::Pass(outcome_of_kind(best.kind), "a multicast route"),
                 6 => Way::Pass(Outcome::PassRoute, "a blackhole route"),
