@@ -73,8 +73,9 @@ impl Side {
         let sockets = (0..PORTS)
             .map(|port| RawSocket::open(&hosts, &format!("e{port}")))
             .collect::<Result<_>>()?;
-        let batch =
-            std::env::temp_dir().join(format!("route-cache-lab-{}-{label}", std::process::id()));
+        // Names of namespaces are unique; what begins like this goes when this process dies.
+        let name = format!("route-cache-lab-{}-{}", std::process::id(), router.name());
+        let batch = std::env::temp_dir().join(name);
         Ok(Self { router, sockets, asked: 0, up: Vec::new(), _programs: programs, hosts, batch })
     }
 
