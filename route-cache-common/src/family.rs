@@ -1,6 +1,6 @@
 //! The two address families. What differs between them is here; the rest is written once.
 
-use crate::{Config, Port};
+use crate::{Config, FlowKey, Port};
 
 /// An IPv4 address in network byte order, as it stands in the packet.
 pub type Address4 = [u8; 4];
@@ -28,6 +28,9 @@ pub trait Family: Copy + Eq + core::fmt::Debug + Send + Sync + 'static {
     const ROUTES: &'static str;
     /// Name of the map of on-link destinations: `HASH`, [`crate::next_hop::NeighbourKey`] to next-hop id.
     const NEIGHBOURS: &'static str;
+
+    /// The destination out of the key of a flow.
+    fn flow_destination(key: FlowKey) -> Self::Address;
 }
 
 /// IPv4.
@@ -48,6 +51,10 @@ impl Family for V4 {
     const CLONES: &'static str = "CLONES4";
     const ROUTES: &'static str = "ROUTES4";
     const NEIGHBOURS: &'static str = "NEIGHBOURS4";
+
+    fn flow_destination([destination, ..]: FlowKey) -> Address4 {
+        destination.to_ne_bytes()
+    }
 }
 
 impl Family for V6 {
@@ -60,4 +67,12 @@ impl Family for V6 {
     const CLONES: &'static str = "CLONES6";
     const ROUTES: &'static str = "ROUTES6";
     const NEIGHBOURS: &'static str = "NEIGHBOURS6";
+
+    fn flow_destination(key: FlowKey) -> Address6 {
+        let mut address = [0; 16];
+        for (bytes, word) in address.chunks_exact_mut(4).zip(key) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        address
+    }
 }

@@ -36,6 +36,15 @@ impl Flow {
         (now / Self::STAMP_JIFFIES) as u16
     }
 
+    /// Whether its packets belong to the clone of its destination that was made at `created`: those that were noted
+    /// down before belong to one that is gone.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_of(&self, created: u64, now: u64) -> bool {
+        let age = Self::stamp_at(now).wrapping_sub(self.stamp);
+        age as u64 <= (now / Self::STAMP_JIFFIES).saturating_sub(created / Self::STAMP_JIFFIES)
+    }
+
     /// Packets its clone has not been told of.
     #[must_use]
     #[inline(always)]
@@ -75,7 +84,47 @@ pub const fn flow_set(key: FlowKey, seed: [u64; 4], sets: u32) -> u32 {
         .wrapping_add((b as u64).wrapping_mul(seed[1]))
         .wrapping_add((c as u64).wrapping_mul(seed[2]))
         .wrapping_add((d as u64).wrapping_mul(seed[3]));
-    (hash >> 32) as u32 & sets.wrapping_sub(1)
+    // Destinations at even distances would come to stand at even distances: they are mixed once more. The upper bits
+    // depend on all of the key.
+    let hash = (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((hash >> 32).wrapping_mul(sets as u64) >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_flow_counted_before_a_clone_was_made_is_not_the_clones() {
+        let unit = Flow::STAMP_JIFFIES;
+        // The stamps wrap between the two.
+        for noted in [5000, (1 << 16) * unit - 1, (1 << 32) + 3] {
+            let flow = Flow { stamp: Flow::stamp_at(noted), ..Flow::default() };
+            assert!(flow.is_of(noted, noted + 3 * unit));
+            assert!(flow.is_of(noted - 10 * unit, noted + 3 * unit));
+            assert!(!flow.is_of(noted + 2 * unit, noted + 3 * unit));
+        }
+    }
+
+    #[test]
+    fn flows_that_differ_in_one_word_are_spread_over_the_sets() {
+        let seed = [
+            0x9e37_79b9_7f4a_7c15,
+            0xbf58_476d_1ce4_e5b9,
+            0x94d0_49bb_1331_11eb,
+            0xff51_afd7_ed55_8ccd,
+        ];
+        for word in 0..4 {
+            let mut used = [false; 256];
+            for n in 0..256u32 {
+                let mut key = [7; 4];
+                key[word] = n.to_be();
+                used[flow_set(key, seed, 256) as usize] = true;
+            }
+            let used = used.iter().filter(|used| **used).count();
+            assert!(used > 64, "word {word}: 256 flows share {used} sets");
+        }
+    }
 }
 
 #[cfg(feature = "user")]

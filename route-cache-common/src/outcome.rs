@@ -105,3 +105,34 @@ const _: () = assert!(size_of::<OutcomeCount>() == 16);
 // SAFETY: repr(C), two u64, no padding, every bit pattern is valid.
 #[allow(unsafe_code)]
 unsafe impl aya::Pod for OutcomeCount {}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{env, format, fs, path::Path, string::String};
+
+    use super::*;
+
+    /// The table of docs/outcomes.md; with ROUTE_CACHE_WRITE_DOCS set, it is written.
+    #[test]
+    fn the_documentation_has_every_outcome() {
+        let mut text = String::from(
+            "# What is accelerated, what is passed, and why\n\n\
+             Every packet the program sees ends in one of these: the label `outcome` of `route_cache_packets_total`.\n\
+             Generated from route-cache-common/src/outcome.rs.\n\n\
+             | outcome | packet | why |\n|---|---|---|\n",
+        );
+        for outcome in Outcome::ALL {
+            let packet =
+                if outcome.is_forwarded() { "forwarded by XDP" } else { "left to the kernel" };
+            text += &format!("| `{}` | {packet} | {} |\n", outcome.name(), outcome.help());
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/outcomes.md");
+        if env::var_os("ROUTE_CACHE_WRITE_DOCS").is_some() {
+            fs::write(&path, &text).expect("docs can be written to");
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(written, text, "set ROUTE_CACHE_WRITE_DOCS to write it anew");
+    }
+}

@@ -69,7 +69,15 @@ pub enum Feature {
 }
 
 /// What the data plane can do. A case of any other feature has to pass, as [`Feature::without`] says.
-pub const SUPPORTED: &[Feature] = &[Feature::Ipv4];
+pub const SUPPORTED: &[Feature] = &[
+    Feature::Ipv4,
+    Feature::Ipv6,
+    Feature::VlanIngress,
+    Feature::VlanEgress,
+    Feature::Multipath,
+    Feature::ReversePath,
+    Feature::ViaIpv6,
+];
 
 impl Feature {
     /// The outcome of all its packets while the data plane does not have it.

@@ -35,11 +35,12 @@ pub fn fence(place: &Place, agent: &Agent) -> Result<()> {
 /// Waits until a setting that is asked for once a second has been seen.
 pub fn stands_aside(expectation: Plane, agent: &Agent) -> Result<()> {
     let aside = || match expectation {
-        Plane::Passed("pass_disabled") => {
-            agent.status().is_ok_and(|status| status["accelerating"] == false)
-        }
+        Plane::Passed("pass_disabled") => agent.status().is_ok_and(|status| {
+            status["accelerating"] == false || status["ipv6"]["accelerating"] == false
+        }),
         Plane::Passed("pass_interface") => rows(agent).is_ok_and(|rows| {
-            rows.iter().any(|row| row["reasons"].as_array().is_some_and(|all| !all.is_empty()))
+            let any = |reasons: &Value| reasons.as_array().is_some_and(|all| !all.is_empty());
+            rows.iter().any(|row| any(&row["reasons"]) || any(&row["ipv6"]["reasons"]))
         }),
         Plane::Passed(_) | Plane::Forwarded | Plane::Unseen => true,
     };
@@ -55,7 +56,11 @@ pub fn can_redirect(agent: &Agent) -> Result<bool> {
 
 /// Waits until the agent accelerates.
 pub fn accelerates(agent: &Agent) -> Result<()> {
-    let does = || agent.status().is_ok_and(|status| status["accelerating"] == true);
+    let does = || {
+        agent.status().is_ok_and(|status| {
+            status["accelerating"] == true && status["ipv6"]["accelerating"] == true
+        })
+    };
     wait_until("the agent to accelerate", PATIENCE, does)
 }
 

@@ -54,6 +54,9 @@ pub fn make<F: Datapath>(
     now: u64,
     bytes: u64,
 ) -> Outcome {
+    if config.flags & Config::NO_CLONES != 0 {
+        return Outcome::ForwardedRoute;
+    }
     let tag = F::fold(destination);
     let tally = if !are_wanted(config, tag, now) || !admission::admits(config, tag, now) {
         Tally::CloneDeferred

@@ -106,15 +106,22 @@ pub fn note<F: Datapath>(
         second.used_packets &= Flow::PACKETS_MAX;
         return;
     };
-    let (packets, bytes) = (u64::from(victim.packets()), u64::from(victim.bytes));
     if victim.key == key {
-        clone.add(packets, bytes);
-    } else if packets != 0
+        tell(victim, clone, now);
+    } else if victim.packets() != 0
         && let Some(other) = F::clone_of(F::destination_of(victim.key))
     {
-        other.add(packets, bytes);
+        tell(victim, &other, now);
     }
     *victim = Flow { key, id, epoch, stamp, used_packets: 0, bytes: 0 };
+}
+
+/// Tells a clone of the packets of a flow, if they were its own.
+#[inline(always)]
+fn tell(flow: &Flow, clone: &CloneRef, now: u64) {
+    if flow.is_of(clone.created(), now) {
+        clone.add(u64::from(flow.packets()), u64::from(flow.bytes));
+    }
 }
 
 /// Whether a clone that was last used then is used often enough to have its flow noted down.

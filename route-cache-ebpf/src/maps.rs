@@ -275,11 +275,12 @@ pub fn vlan_device(port: u32, vlan: u16) -> Option<u32> {
     Some(unsafe { ifindex.read() })
 }
 
-/// The member of a next-hop group that a flow with this hash goes by. The upper bits of the hash pick.
+/// The member of a next-hop group that a flow with this hash goes by; nothing if the kernel is to choose. The upper bits
+/// of the hash pick.
 #[inline(always)]
 pub fn group_member(group: u32, hash: u32) -> Option<NextHopId> {
     let bucket = group.wrapping_mul(BUCKETS).wrapping_add(hash >> (32 - BUCKETS.ilog2()));
-    GROUPS.get(bucket).map(|id| NextHopId(*id))
+    GROUPS.get(bucket).map(|id| NextHopId(*id)).filter(|id| *id != NextHopId::NONE)
 }
 
 /// Whether the slot still has the generation these words were stamped with.
@@ -306,6 +307,13 @@ impl CloneRef {
     pub fn add(&self, packets: u64, bytes: u64) {
         // SAFETY: as above; this CPU is the only writer.
         unsafe { (*self.0).add(packets, bytes) }
+    }
+
+    /// Jiffies at which it was made.
+    #[inline(always)]
+    pub fn created(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*self.0).created }
     }
 
     /// Jiffies of the last packet.

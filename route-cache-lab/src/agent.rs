@@ -2,8 +2,9 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{self, ExitStatus},
     sync::atomic::{AtomicU32, Ordering},
@@ -152,6 +153,24 @@ impl Agent {
         }
         serde_json::from_str(&finished.stdout)
             .with_context(|| format!("`route-cache {what} --json` did not print JSON"))
+    }
+
+    /// The answer to a request over the control socket, without a client: `ask(&json!({"command": "clones"}))`.
+    ///
+    /// # Errors
+    /// If the agent does not answer, or with an error.
+    pub fn ask(&self, request: &Value) -> Result<Value> {
+        let what = || format!("no answer to {request} on {}", self.control_socket.display());
+        let mut stream = UnixStream::connect(&self.control_socket).with_context(what)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        writeln!(stream, "{request}").with_context(what)?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).with_context(what)?;
+        let mut answer: Value = serde_json::from_str(&answer).with_context(what)?;
+        match answer.get_mut("ok").map(Value::take) {
+            Some(told) => Ok(told),
+            None => bail!("the agent answers {request} with {answer}"),
+        }
     }
 
     /// `route-cache status --json`.

@@ -1,8 +1,11 @@
 //! Veth pairs between namespaces.
 
-use anyhow::Result;
+use std::os::fd::OwnedFd;
 
-use crate::Namespace;
+use anyhow::{Context, Result};
+use nix::net::if_::if_nametoindex;
+
+use crate::{Namespace, sys};
 
 /// A link-layer address.
 pub type Mac = [u8; 6];
@@ -60,6 +63,18 @@ pub fn connect(near: End<'_>, far: End<'_>) -> Result<()> {
 pub fn offload(ns: &Namespace, interface: &str, name: &str, on: bool) -> Result<()> {
     let state = if on { "on" } else { "off" };
     ns.exec(&["ethtool", "-K", interface, name, state]).map(drop)
+}
+
+/// Until the result is dropped, a program that passes everything is attached to an interface: its veth peer takes redirected
+/// frames then, also without GRO, which would merge what is captured.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn attach_pass(ns: &Namespace, interface: &str) -> Result<OwnedFd> {
+    /// `r0 = XDP_PASS; exit`.
+    const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
+    ns.run_in(|| sys::attach_xdp(&sys::load_xdp(&PASS)?, if_nametoindex(interface)?))?
+        .with_context(|| format!("cannot attach an XDP program to {interface} in {}", ns.name()))
 }
 
 /// A link-layer address as people write it.

@@ -2,13 +2,16 @@
 //!
 //! - [`Writer`]: everything the program reads; owned by the task that owns the mirror.
 //! - [`CloneTables`]: the clones, a [`CloneTable`] for each CPU and family, which the program makes and the sweeper deletes.
+//! - [`FlowTables`]: the flows, read only.
 //! - [`Counters`], [`Generations`]: read only.
 
 use std::{
+    collections::HashMap as StdHashMap,
     io,
     marker::PhantomData,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering, fence},
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -19,13 +22,22 @@ use aya::{
         lpm_trie::Key, xdp::DevMap,
     },
 };
+use ipnet::Ipv4Net;
 use route_cache_common::{
-    Address4, ClonedRoute, Config, Family, NextHop, Outcome, Tally, V4, V6, clones::CloneWords,
-    config::ClockReading, maps, outcome::OutcomeCount, route::RouteWords,
+    Address4, ClonedRoute, Config, Family, Flow, FlowSet, NextHop, Outcome, Tally, V4, V6,
+    clones::CloneWords,
+    config::ClockReading,
+    index::{ASK_TRIE, Code, INDEX_PREFIX_LEN},
+    maps,
+    outcome::OutcomeCount,
+    route::RouteWords,
 };
 
 use crate::{
-    fib::family::NetFamily,
+    fib::{
+        family::{IpFamily, NetFamily},
+        index::{Index, Target},
+    },
     sys::{self, BatchResult},
 };
 
@@ -89,6 +101,8 @@ pub(crate) struct Writer {
     pub(crate) vlans: HashMap<MapData, u32, u32>,
     /// Buckets of next-hop groups.
     pub(crate) groups: Array<MapData, u32>,
+    /// The index of IPv4 routes.
+    pub(crate) index: IndexMap,
     egress: Map,
     generations: MapData,
 }
@@ -139,6 +153,7 @@ impl Writer {
             touched: take(ebpf, maps::NEXT_HOPS_TOUCHED)?,
             vlans: take(ebpf, maps::VLANS)?,
             groups: take(ebpf, maps::GROUPS)?,
+            index: IndexMap::take(ebpf)?,
             egress: ebpf
                 .take_map(maps::EGRESS)
                 .ok_or_else(|| anyhow!("the BPF object has no map {}", maps::EGRESS))?,
@@ -175,6 +190,92 @@ impl Writer {
     pub(crate) fn write_generations(&self, slots: &[u32], generations: &[u32]) -> BatchResult {
         sys::update_batch(self.generations.fd().as_fd(), slots, generations)
     }
+}
+
+/// The index of IPv4 routes: codes by /24 in memory, and what they mean.
+pub(crate) struct IndexMap {
+    /// Open until the program is loaded, which names it.
+    _codes: MapData,
+    meanings: Array<MapData, RouteWords>,
+    mapping: Option<sys::Mapping>,
+    /// What it says, while it is complete.
+    index: Option<Index>,
+}
+
+impl IndexMap {
+    fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        let codes = match ebpf.take_map(maps::INDEX4) {
+            Some(Map::Array(map)) => map,
+            _ => return Err(anyhow!("the BPF object has no array {}", maps::INDEX4)),
+        };
+        let meanings: Array<MapData, RouteWords> = take(ebpf, maps::INDEX4_ROUTES)?;
+        let mapping = if meanings.len() > u32::from(Code::MAX) {
+            let codes = codes.fd().as_fd();
+            let mapping = sys::Mapping::new(codes, 1 << INDEX_PREFIX_LEN);
+            Some(mapping.context("cannot map the index into memory")?)
+        } else {
+            None
+        };
+        Ok(Self { _codes: codes, meanings, mapping, index: None })
+    }
+
+    /// Whether there is room for it.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.mapping.is_some()
+    }
+
+    /// [`Config::INDEX4`], if it is complete.
+    pub(crate) const fn flag(&self) -> u64 {
+        if self.index.is_some() { Config::INDEX4 } else { 0 }
+    }
+
+    /// It is not kept any more. The flag must not stand in the config line.
+    pub(crate) fn forget(&mut self) {
+        self.index = None;
+    }
+
+    /// Makes it of all routes.
+    pub(crate) fn build(&mut self, routes: Vec<(Ipv4Net, RouteWords)>) -> Result<()> {
+        self.index = None;
+        let Some(mapping) = &self.mapping else {
+            return Ok(());
+        };
+        let table = mapping.values();
+        table.iter().for_each(|code| code.store(ASK_TRIE, Ordering::Relaxed));
+        let meanings = &mut self.meanings;
+        let mut define = |code, words| define(meanings, code, words);
+        self.index = Some(Index::build(routes, &mut Target { table, define: &mut define })?);
+        fence(Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Makes a change of the routes in it; what is wrong then is the whole of it.
+    pub(crate) fn change(
+        &mut self,
+        routes: &[(Ipv4Net, RouteWords)],
+        removed: &[Ipv4Net],
+    ) -> Result<()> {
+        let (Some(mapping), Some(mut index)) = (&self.mapping, self.index.take()) else {
+            return Ok(());
+        };
+        let (table, meanings, now) = (mapping.values(), &mut self.meanings, Instant::now());
+        let mut define = |code, words| define(meanings, code, words);
+        let mut target = Target { table, define: &mut define };
+        for (net, words) in routes {
+            index.insert(*net, *words, now, &mut target)?;
+        }
+        for net in removed {
+            index.remove(*net, now, &target);
+        }
+        self.index = Some(index);
+        // What is written next, generations above all, is seen after the codes.
+        fence(Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+fn define(meanings: &mut Array<MapData, RouteWords>, code: Code, words: RouteWords) -> Result<()> {
+    meanings.set(code.into(), words, 0).context("cannot say what a code of the index means")
 }
 
 /// Removes keys, going on behind those that are not there. Returns how many were.
@@ -310,6 +411,83 @@ impl<F: NetFamily> CloneTable<F> {
     /// Clones deleted since start.
     pub(crate) fn removed(&self) -> u64 {
         self.removed.load(Ordering::Relaxed)
+    }
+}
+
+/// The flows of all CPUs.
+pub(crate) struct FlowTables {
+    v4: MapData,
+    v6: MapData,
+    sets: u32,
+}
+
+/// Flows with packets that their clones have not been told of, by destination.
+pub(crate) struct Untold<F: NetFamily>(StdHashMap<F::Address, Vec<Flow>>);
+
+impl FlowTables {
+    /// Takes the maps out of the object; each CPU has so many sets in each.
+    pub(crate) fn take(ebpf: &mut Ebpf, sets: u32) -> Result<Self> {
+        let mut take = |name| match ebpf.take_map(name) {
+            Some(Map::Array(map)) => Ok(map),
+            _ => Err(anyhow!("the BPF object has no array {name}")),
+        };
+        Ok(Self { v4: take(V4::FLOWS)?, v6: take(V6::FLOWS)?, sets })
+    }
+
+    /// Whether there are any.
+    pub(crate) const fn exist(&self) -> bool {
+        self.sets > 0
+    }
+
+    /// What the clones of a CPU have not been told of.
+    pub(crate) fn untold<F: NetFamily>(&self, cpu: u32) -> io::Result<Untold<F>> {
+        let mut untold = StdHashMap::<F::Address, Vec<Flow>>::new();
+        self.visit::<F>(cpu, |_, set| {
+            for flow in set.ways.into_iter().filter(|flow| flow.packets() > 0) {
+                untold.entry(F::flow_destination(flow.key)).or_default().push(flow);
+            }
+        })?;
+        Ok(Untold(untold))
+    }
+
+    /// Visits the sets of a CPU.
+    fn visit<F: NetFamily>(
+        &self,
+        cpu: u32,
+        mut visit: impl FnMut(u32, &FlowSet),
+    ) -> io::Result<()> {
+        const BATCH: usize = 4096;
+        let map = match F::FAMILY {
+            IpFamily::V4 => &self.v4,
+            IpFamily::V6 => &self.v6,
+        };
+        let (first, end) = (cpu * self.sets, (cpu + 1) * self.sets);
+        let mut walk = sys::Walk::<u32, FlowSet>::new(map.fd().as_fd(), BATCH, FlowSet::default())
+            .behind(first.checked_sub(1));
+        while first < end
+            && let Some((indexes, sets)) = walk.next()?
+        {
+            for (index, set) in indexes.iter().zip(sets) {
+                if *index >= end {
+                    return Ok(());
+                }
+                visit(*index, set);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<F: NetFamily> Untold<F> {
+    /// A clone as it will be when it was told of all its packets.
+    pub(crate) fn told(&self, to: F::Address, mut clone: ClonedRoute, now: u64) -> ClonedRoute {
+        // The agent's clock may be a little late: both ages are taken from a moment that no flow is ahead of.
+        let (created, now) = (clone.created, now + Flow::STAMP_JIFFIES);
+        let flows = self.0.get(&to).into_iter().flatten();
+        for flow in flows.filter(|flow| flow.is_of(created, now)) {
+            clone.add(flow.packets().into(), flow.bytes.into());
+        }
+        clone
     }
 }
 

@@ -1,11 +1,13 @@
-//! System calls that no library offers: batch operations on BPF maps, and removal from a device map (aya 0.14 has
-//! neither).
+//! System calls that no library offers: batch operations on BPF maps, removal from a device map, and maps in
+//! memory (aya 0.14 has none of them).
 
 #![allow(unsafe_code)]
 
 use std::{
     io,
     os::fd::{AsRawFd as _, BorrowedFd},
+    ptr::NonNull,
+    sync::atomic::AtomicU16,
 };
 
 use aya::Pod;
@@ -108,8 +110,8 @@ pub(crate) fn delete<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
     )
 }
 
-/// A walk over a hash map, a batch of buckets at a time. It ends even if the map changes meanwhile: the kernel counts
-/// buckets, of which there is a fixed number.
+/// A walk over a hash map, a batch of buckets at a time, or over an array. It ends even if the map changes meanwhile: the
+/// kernel counts buckets, of which there is a fixed number.
 pub(crate) struct Walk<'a, K, V> {
     map: BorrowedFd<'a>,
     position: Option<u32>,
@@ -139,6 +141,11 @@ impl<'a, K: Pod + Default, V: Pod> Walk<'a, K, V> {
     /// Where it has stopped; nothing at the end.
     pub(crate) fn position(&self) -> Option<u32> {
         self.position.filter(|_| !self.done)
+    }
+
+    /// The same, but of an array from behind an index on.
+    pub(crate) fn behind(self, index: Option<u32>) -> Self {
+        Self { position: index, ..self }
     }
 
     /// The next elements; nothing at the end.
@@ -173,5 +180,43 @@ impl<'a, K: Pod + Default, V: Pod> Walk<'a, K, V> {
             }
         }
         Ok(None)
+    }
+}
+
+/// An array of half words that lies in this process's memory: the program sees what is stored there.
+pub(crate) struct Mapping {
+    at: NonNull<AtomicU16>,
+    len: usize,
+}
+
+// SAFETY: memory of the process's own, reached through atomics only; nothing of it belongs to a thread.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Maps the values of an array, `len` half words in all. It must have been made with BPF_F_MMAPABLE.
+    pub(crate) fn new(map: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        let (bytes, access) = (len * size_of::<AtomicU16>(), libc::PROT_READ | libc::PROT_WRITE);
+        let fd = map.as_raw_fd();
+        // SAFETY: a new mapping at a place of the kernel's choice.
+        let at =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, fd, 0) };
+        match NonNull::new(at.cast()) {
+            Some(place) if at != libc::MAP_FAILED => Ok(Self { at: place, len }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// The half words.
+    pub(crate) fn values(&self) -> &[AtomicU16] {
+        // SAFETY: mapped for reads and writes for as long as `self` lives, aligned to a page; the kernel refuses to map
+        // more than the map holds.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and borrowed by nobody any more.
+        unsafe { libc::munmap(self.at.as_ptr().cast(), self.len * size_of::<AtomicU16>()) };
     }
 }

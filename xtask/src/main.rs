@@ -4,6 +4,7 @@ mod agent;
 mod bench;
 mod bpf;
 mod conformance;
+mod fuzz;
 mod invoke;
 mod lints;
 mod privilege;
@@ -39,6 +40,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Send the same frames through a router with and without the cache, and compare.
     Conformance(conformance::Arguments),
+    /// Random packets through random tables, with and without the cache; what comes out has to be the same.
+    Fuzz(fuzz::Arguments),
     /// The lab alone, as root, with an agent that is built.
     #[command(hide = true)]
     Lab(run::LabTask),
@@ -66,6 +69,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Test(arguments) => test::test(&arguments),
         Task::Bench(arguments) => bench::bench(&arguments),
         Task::Conformance(arguments) => conformance::perform(&arguments),
+        Task::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Task::Lab(lab) => run::lab(&lab),
     }
 }

@@ -132,9 +132,12 @@ pub const CASES: &[Case] = &[
     martian("255.255.255.255", || sent(from([255; 4]))),
     martian("our own, of the ingress", || sent(from([10, 0, 1, 1]))),
     martian("our own, of another interface", || sent(from([10, 0, 2, 1]))),
-    forwarded("12", "without rp_filter a broadcast address of a link is no martian", || {
-        sent(from([10, 0, 2, 255]))
-    }),
+    // From the first local route of somebody's own on, the kernel looks every source up.
+    Case {
+        setup: &["ip route add local 10.88.0.0/24 dev lo"],
+        undo: &["ip route del local 10.88.0.0/24 dev lo"],
+        ..martian("a broadcast address of a link", || sent(from([10, 0, 2, 255])))
+    },
     Case {
         setup: &["ip address add 10.77.0.1/32 dev lo"],
         undo: &["ip address del 10.77.0.1/32 dev lo"],

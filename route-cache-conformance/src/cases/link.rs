@@ -54,7 +54,7 @@ pub const CASES: &[Case] = &[
         row: "34",
         name: "a VLAN without a device",
         frames: || tagged(udp(), 9),
-        plane: Passed("pass_ethertype"),
+        plane: Passed("pass_vlan"),
         ..V4
     },
     Case {

@@ -52,10 +52,13 @@ impl Done {
         self.outcomes.get(name).copied().unwrap_or_default()
     }
 
+    /// Packets that a clone or a flow has forwarded.
+    pub(super) fn hits(&self) -> u64 {
+        self.outcome("forwarded_clone") + self.outcome("forwarded_flow")
+    }
+
     /// Packets that XDP has forwarded.
     pub(super) fn by_xdp(&self) -> u64 {
-        self.outcome("forwarded_clone")
-            + self.outcome("forwarded_route")
-            + self.outcome("forwarded_flow")
+        self.hits() + self.outcome("forwarded_route")
     }
 }

@@ -73,9 +73,12 @@ impl<'a> Stage<'a> {
                 let now = (Instant::now(), self.arrived());
                 let rate = (now.1 - last.1) as f64 / (now.0 - last.0).as_secs_f64();
                 last = now;
-                let forwarded = agent.and_then(|agent| agent.outcome("forwarded_clone").ok());
+                let by = |agent: &Agent, name| agent.outcome(name).ok();
+                let forwarded = agent.and_then(|agent| {
+                    Some(by(agent, "forwarded_flow")? + by(agent, "forwarded_clone")?)
+                });
                 let forwarded = forwarded.map_or_else(String::new, |count| {
-                    format!(", {count} forwarded by clones so far")
+                    format!(", {count} forwarded by flows and clones so far")
                 });
                 self.screen.show(&self.line(&format!("{what}: {rate:.0} packets/s{forwarded}")));
             }

@@ -2,12 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, RwLock, atomic::AtomicU8},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU8, AtomicU64},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use route_cache_common::{Config, Family as _, Tally, V4, V6, next_hop::NextHopVersion};
+use route_cache_common::{Config, Family as _, Outcome, Tally, V4, V6, next_hop::NextHopVersion};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -16,6 +19,7 @@ use tokio::{
 
 use super::{
     PROMISE, Shared, State,
+    breaker::{Breaker, Forwarded},
     orders::{Ordered, Orders},
     pressure::Watch,
     resync::{Resync, Step, finished},
@@ -23,7 +27,7 @@ use super::{
 };
 use crate::{
     audit::Audit,
-    cli::AgentOptions,
+    cli::{AgentOptions, IndexMode},
     dataplane::{
         Dataplane, GROUPS, Sizes,
         attach::{Attachments, Wanted},
@@ -72,8 +76,11 @@ pub(super) struct EventLoop {
     last_tick: Option<Instant>,
     /// Clones made, by CPU, as last told.
     created: Vec<u64>,
-    /// [`Config::CLONE_ON_FIRST`] and its like, or nothing.
-    pub(super) admission: u64,
+    /// [`Config::FLOWS`], [`Config::CLONE_ON_FIRST`] and their like: see [`EventLoop::wanted_tiers`].
+    pub(super) tiers: u64,
+    breaker: Breaker,
+    /// [`Config::FEW_CLONES`] while most packets would find none, or 0.
+    pub(super) few_clones: u64,
     monitor: Monitor,
     /// For questions about single neighbours.
     dumper: Dumper,
@@ -90,13 +97,15 @@ impl EventLoop {
             clones_per_cpu: options.clones_per_cpu,
             routes: options.max_routes,
             hops: options.max_next_hops,
+            flows_per_cpu: options.flow_entries,
+            index: options.index != IndexMode::Off,
         };
         // Subscribe first, then dump: nothing is missed in between.
         let monitor = Monitor::open(RECEIVE_BUFFER)?;
         let tables = dump::all().context("cannot read the kernel's tables")?;
         wanted.check(tables.links.values().map(|link| link.name.as_str()))?;
         let traced = options.trace_packets.is_some();
-        let Dataplane { mut ebpf, writer, clones, counters, clock_reader, clock } =
+        let Dataplane { mut ebpf, writer, clones, flows, counters, clock_reader, clock } =
             Dataplane::load(sizes, traced)?;
         if traced {
             trace::packets(&mut ebpf)?;
@@ -125,6 +134,7 @@ impl EventLoop {
             audit: Audit::default(),
             generations: writer.generations().context("cannot open the generations")?,
             measured: Measured::new().context("cannot set up the histograms")?,
+            flags: AtomicU64::new(0),
             pressure: AtomicU8::new(0),
             adjustments: Default::default(),
             started,
@@ -135,6 +145,7 @@ impl EventLoop {
                 v6: clones.v6.iter().map(|_| Sweeper::default()).collect(),
             },
             clones,
+            flows,
             counters,
             state: RwLock::new(state),
             options: RwLock::new(Arc::new(options)),
@@ -148,7 +159,9 @@ impl EventLoop {
             config,
             last_tick: None,
             created: Vec::new(),
-            admission: 0,
+            tiers: 0,
+            breaker: Breaker::default(),
+            few_clones: 0,
             monitor,
             dumper: Dumper::open().context("cannot open a netlink socket")?,
             resync: Resync::default(),
@@ -156,7 +169,7 @@ impl EventLoop {
             orders: given,
             pressure,
         };
-        event_loop.admission = event_loop.wanted_admission();
+        event_loop.tiers = event_loop.wanted_tiers();
         event_loop.begin(tables)?;
         Ok((event_loop, shared))
     }
@@ -228,7 +241,8 @@ impl EventLoop {
     /// The promise is that the tables are those of now: it is given only when all that the kernel has said was taken in.
     /// An agent that was stopped would else vouch for what is old.
     fn tick(&mut self, events: &mut Vec<Event>) -> Result<()> {
-        if self.last_tick.replace(Instant::now()).is_some_and(|last| last.elapsed() > STALL) {
+        let since_last = self.last_tick.replace(Instant::now()).map(|last| last.elapsed());
+        if since_last.is_some_and(|since| since > STALL) {
             // What is only asked for may have changed unheard: nothing is forwarded until it was asked for again.
             self.interlocks = None;
             let why = vec!["the agent stood still; looking at what XDP would bypass".to_owned()];
@@ -244,7 +258,8 @@ impl EventLoop {
             self.shared.audit.caught_up.note();
         }
         self.confirm_stale();
-        self.steer_admission();
+        self.read_breaker(since_last.unwrap_or(TICK));
+        self.steer_tiers();
         self.steer_pressure();
         self.tell_created();
         if self.interlocks.is_none() {
@@ -259,6 +274,27 @@ impl EventLoop {
             self.resync.want(Cause::Doubt);
         }
         Ok(())
+    }
+
+    /// Looks at how many packets find neither flow nor clone.
+    fn read_breaker(&mut self, since_last: Duration) {
+        if self.config.flags & Config::NO_CLONES != 0 {
+            self.breaker.reset();
+            self.few_clones = 0;
+            return;
+        }
+        let packets = |outcome| self.shared.counters.outcome(outcome).map(|count| count.packets);
+        let counted = (
+            packets(Outcome::ForwardedFlow),
+            packets(Outcome::ForwardedClone),
+            packets(Outcome::ForwardedRoute),
+        );
+        let (Ok(flows), Ok(clones), Ok(misses)) = counted else {
+            return;
+        };
+        let forwarded = Forwarded { hits: flows + clones, misses };
+        let is_open = self.breaker.read(forwarded, since_last.as_secs_f64());
+        self.few_clones = if is_open { Config::FEW_CLONES } else { 0 };
     }
 
     /// Takes in what the kernel has said by now. Returns whether that was all.
@@ -465,8 +501,10 @@ impl EventLoop {
                 "cannot write to the data plane; everything passes until the tables are read anew: {error:#}"
             );
             state.fib.distrust(Cause::Doubt);
+            state.fib.set_unwritten();
             self.resync.want(Cause::Doubt);
             self.config.flags = 0;
+            self.writer.index.forget();
             if let Err(error) = self.writer.write_config(&self.config) {
                 tracing::error!(
                     "cannot even stop the data plane; its promise runs out in {PROMISE:?}: {error:#}"
@@ -477,7 +515,7 @@ impl EventLoop {
 
     fn install(&mut self, state: &mut State) -> Result<()> {
         let mut plan = state.fib.plan();
-        plan.flags |= self.admission;
+        plan.flags |= self.tiers;
         // The program stops at once where the plan says so; where the plan lets it go on, that is written last.
         let both = V4::ACCELERATE | V6::ACCELERATE;
         if self.config.flags & both & !plan.flags != 0 {
@@ -485,6 +523,13 @@ impl EventLoop {
             self.writer.write_config(&self.config)?;
         }
         let written = self.writer.install(&plan, &mut self.config)?;
+        if written.v4 == Written::Full {
+            self.writer.stop_indexing(&mut self.config)?;
+        } else {
+            let mode = self.shared.options().index;
+            self.writer.steer_index(mode, &state.fib, &mut self.config)?;
+        }
+        self.shared.note_flags(self.config.flags);
         for family in IpFamily::ALL {
             if written[family] == Written::Full {
                 let what = "the kernel has no room for all routes (--max-routes)";

@@ -7,6 +7,7 @@
 //! sweepers (one per CPU), audit, control socket, metrics: tasks of their own that read
 //! ```
 
+mod breaker;
 mod event_loop;
 pub(crate) mod orders;
 mod pressure;
@@ -40,7 +41,7 @@ use crate::{
         mirror::Fib,
         tables::Cause,
     },
-    maps::{CloneTables, Counters, Generations},
+    maps::{CloneTables, Counters, FlowTables, Generations},
     metrics::{self, Measured},
     netns,
     sweep::{self, Policy, Sweeper, life::Adjustment, pressure::Pressure},
@@ -102,6 +103,8 @@ pub(crate) struct Shared {
     pub(crate) clones: CloneTables,
     /// The generations, as the program sees them.
     pub(crate) generations: Generations,
+    /// Flows by family and CPU.
+    pub(crate) flows: FlowTables,
     /// Sweepers by CPU.
     pub(crate) sweepers: PerFamily<Vec<Sweeper>>,
     /// What the program counts.
@@ -114,6 +117,8 @@ pub(crate) struct Shared {
     pub(crate) audit: Audit,
     /// Durations.
     pub(crate) measured: Measured,
+    /// Flags of the config line, as last written.
+    flags: AtomicU64,
     pressure: AtomicU8,
     adjustments: [AtomicU64; 2],
     state: RwLock<State>,
@@ -189,6 +194,15 @@ impl Shared {
             }
         });
         Ok(live.collect())
+    }
+
+    /// Flags of the config line: what stands in front of the routes.
+    pub(crate) fn flags(&self) -> u64 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    fn note_flags(&self, flags: u64) {
+        self.flags.store(flags, Ordering::Relaxed);
     }
 
     /// The level of memory pressure.

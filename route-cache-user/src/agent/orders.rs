@@ -28,6 +28,8 @@ pub(crate) enum Order {
     Set(Setting, Value),
     /// Drains the tables of all CPUs (S13).
     Drain,
+    /// Clones were removed that flows were noted down from.
+    VoidFlows,
 }
 
 /// An order, and where the answer goes.
@@ -66,6 +68,10 @@ impl EventLoop {
         let done = match order {
             Order::Set(setting, value) => self.set(setting, value),
             Order::Drain => Ok(self.drain()),
+            Order::VoidFlows => {
+                self.void_flows();
+                Ok(String::new())
+            }
         };
         // Who asked may have gone.
         let _gone = answer.send(done);
@@ -138,13 +144,14 @@ impl EventLoop {
         }
         log::set_level(options.log_level);
         self.shared.set_options(options);
-        self.steer_admission();
+        self.steer_tiers();
         self.shared.wake_sweepers();
         Ok(())
     }
 
     fn drain(&mut self) -> String {
         let drained = self.shared.policy.write().drain(self.shared.clock.now());
+        self.void_flows();
         self.shared.tell_drain(&drained);
         self.shared.wake_sweepers();
         let cpus = self.shared.cpus_of(&drained).len();
@@ -155,38 +162,68 @@ impl EventLoop {
         }
     }
 
-    /// Whom the clone tables admit: nobody with `rtexpire` 0; else as the operator set it, or as room allows. With a table
-    /// more than half full, only destinations that are seen twice get a clone; with all below three eighths, first
-    /// packets have their budget back.
-    pub(super) fn wanted_admission(&self) -> u64 {
-        if self.shared.policy.read().rtexpire() == Seconds(0) {
+    /// What stands in front of the routes: nothing while the cache is off, or with `rtexpire` 0; else flows, and clones.
+    pub(super) fn wanted_tiers(&self) -> u64 {
+        let keeps_none = self.shared.policy.read().rtexpire() == Seconds(0);
+        if keeps_none || !self.shared.options().cache {
             return Config::NO_CLONES;
         }
+        let flows = if self.shared.flows.exist() { Config::FLOWS } else { 0 };
+        // Who wants every first packet to make a clone has the last word.
+        match self.shared.options().clone_on {
+            CloneOn::FirstPacket => flows | self.wanted_admission(),
+            CloneOn::SecondPacket | CloneOn::Auto => {
+                flows | self.few_clones | self.wanted_admission()
+            }
+        }
+    }
+
+    /// Whom the clone tables admit: as the operator set it, or as room allows. With a table more than half full, only
+    /// destinations that are seen twice get a clone; with all below three eighths, first packets have their budget back.
+    fn wanted_admission(&self) -> u64 {
         match self.shared.options().clone_on {
             CloneOn::FirstPacket => Config::CLONE_ON_FIRST,
             CloneOn::SecondPacket => Config::CLONE_ON_SECOND,
             CloneOn::Auto => match (self.shared.fill() * 8.0) as u32 {
                 4.. => Config::CLONE_ON_SECOND,
-                3 => self.admission & Config::CLONE_ON_SECOND,
+                3 => self.tiers & Config::CLONE_ON_SECOND,
                 0..=2 => 0,
             },
         }
     }
 
-    /// Tells the program whom to admit, if that changes.
-    pub(super) fn steer_admission(&mut self) {
-        const ALL: u64 = Config::CLONE_ON_FIRST | Config::CLONE_ON_SECOND | Config::NO_CLONES;
-        let admission = self.wanted_admission();
-        if admission == self.admission {
+    /// Tells the program what stands in front of the routes, if that changes.
+    pub(super) fn steer_tiers(&mut self) {
+        const ALL: u64 = Config::CLONE_ON_FIRST
+            | Config::CLONE_ON_SECOND
+            | Config::NO_CLONES
+            | Config::FEW_CLONES
+            | Config::FLOWS;
+        let tiers = self.wanted_tiers();
+        if tiers == self.tiers {
             return;
         }
-        self.admission = admission;
-        self.config.flags = self.config.flags & !ALL | admission;
-        if let Err(error) = self.writer.write_config(&self.config) {
-            tracing::warn!("cannot change whom the clone tables admit: {error:#}");
+        let before = admission_mode(std::mem::replace(&mut self.tiers, tiers));
+        self.config.flags = self.config.flags & !ALL | tiers;
+        self.shared.note_flags(self.config.flags);
+        let mode = admission_mode(tiers);
+        if mode != before {
+            tracing::info!("admission of clones: {before} -> {mode}");
+            self.shared.journal.push(Event::Admission { mode: mode.into() });
         }
-        if admission == Config::NO_CLONES {
+        if let Err(error) = self.writer.write_config(&self.config) {
+            tracing::warn!("cannot change what stands in front of the routes: {error:#}");
+        }
+        if tiers == Config::NO_CLONES {
             self.keep_none();
+        }
+    }
+
+    /// Flows are looked up anew: what was told to clones that go is not told to those that come.
+    fn void_flows(&mut self) {
+        self.config.flow_epoch += 1;
+        if let Err(error) = self.writer.write_config(&self.config) {
+            tracing::warn!("cannot void the flows; they are believed a moment longer: {error:#}");
         }
     }
 
@@ -196,12 +233,23 @@ impl EventLoop {
         // Off the event loop: nobody waits for it, and the promise must not.
         let _unawaited = tokio::task::spawn_blocking(move || {
             match flush(&shared, &Choice::default(), Reason::Timeout) {
-                Ok(removed) => tracing::info!("rtexpire is 0: {removed} clones removed"),
+                Ok(removed) => tracing::info!("no clones are kept: {removed} removed"),
                 Err(error) => tracing::warn!(
-                    "rtexpire is 0, but not all clones could be removed at once; the next walk tries again: {error}"
+                    "no clones are kept, but not all clones could be removed at once; the next walk tries again: {error}"
                 ),
             }
         });
+    }
+}
+
+/// For whom clones are looked for and made.
+pub(crate) const fn admission_mode(flags: u64) -> &'static str {
+    if flags & Config::NO_CLONES != 0 {
+        "none"
+    } else if flags & Config::FEW_CLONES != 0 {
+        "few"
+    } else {
+        "all"
     }
 }
 

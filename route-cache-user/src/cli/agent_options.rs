@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use glob::Pattern;
+use route_cache_common::FlowSet;
 
 use crate::config::{Setting, Settings};
 
@@ -36,8 +37,14 @@ pub(crate) struct AgentOptions {
     pub(crate) max_routes: u32,
     /// Capacity of the next hops.
     pub(crate) max_next_hops: u32,
+    /// Flows per CPU and family, a power of two, or 0.
+    pub(crate) flow_entries: u32,
     /// Which packet makes a clone.
     pub(crate) clone_on: CloneOn,
+    /// Whether clones and flows are kept.
+    pub(crate) cache: bool,
+    /// When IPv4 routes are indexed.
+    pub(crate) index: IndexMode,
     /// Whether packets may skip netfilter, tc and XFRM.
     pub(crate) bypass_netfilter: bool,
     /// One packet in so many is logged.
@@ -66,7 +73,13 @@ impl From<Settings> for AgentOptions {
             clones_per_cpu: settings.get(Setting::ClonesPerCpu),
             max_routes: settings.get(Setting::MaxRoutes),
             max_next_hops: settings.get(Setting::MaxNextHops),
+            flow_entries: match settings.get(Setting::FlowEntries) {
+                0 => 0,
+                entries => u32::next_power_of_two(entries).max(FlowSet::WAYS as u32),
+            },
             clone_on: settings.get(Setting::CloneOn),
+            cache: settings.get(Setting::Cache),
+            index: settings.get(Setting::Index),
             bypass_netfilter: settings.get(Setting::BypassNetfilter),
             trace_packets: settings.get(Setting::TracePackets),
             audit_rate: settings.get(Setting::AuditRate),
@@ -119,6 +132,20 @@ pub(crate) enum CloneOn {
     /// The first.
     #[value(help = None)]
     FirstPacket,
+}
+
+/// When IPv4 routes are looked for in the index first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IndexMode {
+    /// When there are many.
+    #[value(help = None)]
+    Auto,
+    /// Always.
+    #[value(help = None)]
+    On,
+    /// Never: its memory is not taken.
+    #[value(help = None)]
+    Off,
 }
 
 impl From<LogLevel> for tracing::level_filters::LevelFilter {

@@ -43,6 +43,7 @@ pub(super) fn describe(entry: &Entry) -> String {
             write!(line, "clone {dst} of CPU {cpu} said {clone}, the kernel says {kernel}: removed")
         }
         Event::Pressure { level } => write!(line, "memory pressure: {level}"),
+        Event::Admission { mode } => write!(line, "admission of clones: {mode}"),
         Event::Resync { cause } => write!(line, "resync ({cause})"),
         Event::Link { dev, state } => write!(line, "link {dev} {state}"),
         Event::Setting { name, from, to, origin } => {

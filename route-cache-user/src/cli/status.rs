@@ -24,6 +24,10 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     clone_table(status).write("", out)?;
     writeln!(out)?;
+    let on = |is: bool| if is { "on" } else { "off" };
+    let tiers = &status.tiers;
+    let (flows, clones, index) = (on(tiers.flows), printable(&tiers.clones), on(tiers.index));
+    writeln!(out, "tiers             flows {flows}, clones {clones}, index {index}")?;
     writeln!(out, "routes            {}", list(&status.routes))?;
     writeln!(out, "next hops         {}", list(&status.next_hops))?;
     writeln!(out, "resyncs           {}", list(&status.resyncs))?;

@@ -58,7 +58,7 @@ fn argument(spec: &'static Spec) -> Arg {
         Kind::Names => argument.action(ArgAction::Append),
         Kind::Flag => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
         // So that -5 is a wrong value, and not an option that nobody knows.
-        Kind::Duration { .. } | Kind::Count { .. } | Kind::Rate { .. } => {
+        Kind::Duration { .. } | Kind::Count { .. } | Kind::Rate { .. } | Kind::Size { .. } => {
             argument.allow_negative_numbers(true)
         }
         _ => argument,

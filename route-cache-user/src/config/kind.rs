@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Count { most: u32, or: Option<&'static str> },
     /// So many a second: 0 to `most`.
     Rate { most: u32 },
+    /// 0 to `most`; 0 for none at all.
+    Size { most: u32 },
     /// Yes or no.
     Flag,
     /// Names of interfaces, or patterns of them; `none` for an empty list.
@@ -39,6 +41,8 @@ pub(crate) enum Kind {
     LogLevel,
     /// See [`CloneOn`](crate::cli::CloneOn).
     CloneOn,
+    /// See [`IndexMode`](crate::cli::IndexMode).
+    IndexMode,
 }
 
 impl Kind {
@@ -56,6 +60,8 @@ impl Kind {
             Self::Count { most, or } => count(text, most, or).map(Value::Count),
             Self::Rate { .. } if text == "0" => Ok(Value::Count(0)),
             Self::Rate { most } => count(text, most, Some("0")).map(Value::Count),
+            Self::Size { .. } if text == "0" => Ok(Value::Count(0)),
+            Self::Size { most } => count(text, most, Some("0")).map(Value::Count),
             Self::Flag => flag(text).map(Value::Flag),
             Self::Names => names(text).map(Value::Names),
             Self::Address => text
@@ -70,6 +76,7 @@ impl Kind {
             Self::XdpMode => word(text).map(Value::XdpMode),
             Self::LogLevel => word(text).map(Value::LogLevel),
             Self::CloneOn => word(text).map(Value::CloneOn),
+            Self::IndexMode => word(text).map(Value::IndexMode),
         }
     }
 }

@@ -20,7 +20,10 @@ pub(crate) enum Setting {
     ClonesPerCpu,
     MaxRoutes,
     MaxNextHops,
+    FlowEntries,
     CloneOn,
+    Cache,
+    Index,
     BypassNetfilter,
     TracePackets,
     AuditRate,
@@ -53,7 +56,7 @@ const AT_START: bool = false;
 
 /// All settings, in the order of [`Setting`] and of the help.
 #[rustfmt::skip]
-pub(crate) static TABLE: [Spec; 18] = [
+pub(crate) static TABLE: [Spec; 21] = [
     spec(Setting::Interfaces, "interfaces", "interface", Kind::Names, "none", AT_START,
         "NAME-OR-GLOB", "Attach to this interface, or to all that match, now and later"),
     spec(Setting::ExemptInterfaces, "exempt_interfaces", "exempt-interface", Kind::Names, "none", AT_RUN_TIME,
@@ -80,8 +83,14 @@ pub(crate) static TABLE: [Spec; 18] = [
         "N", "Most routes mirrored"),
     spec(Setting::MaxNextHops, "max_next_hops", "max-next-hops", Kind::Count { most: 1 << 20, or: None }, "16384", AT_START,
         "N", "Most next hops"),
+    spec(Setting::FlowEntries, "flow_entries", "flow-entries", Kind::Size { most: MOST_ENTRIES }, "65536", AT_START,
+        "N", "Flows remembered per CPU and family, a power of two; 0 for none"),
     spec(Setting::CloneOn, "clone_on", "clone-on", Kind::CloneOn, "auto", AT_RUN_TIME,
         "WHEN", "Clone on auto, first-packet or second-packet"),
+    spec(Setting::Cache, "cache", "cache", Kind::Flag, "true", AT_RUN_TIME,
+        "BOOL", "Keep clones and flows; off: forward by the routes alone"),
+    spec(Setting::Index, "index", "index", Kind::IndexMode, "auto", AT_START,
+        "WHEN", "Index IPv4's /24s in front of the routes (32 MiB): auto, on or off"),
     spec(Setting::BypassNetfilter, "bypass_netfilter", "bypass-netfilter", Kind::Flag, "false", AT_START,
         "BOOL", "Consent that forwarded packets skip netfilter, tc and XFRM"),
     spec(Setting::TracePackets, "trace_packets", "trace-packets", Kind::Count { most: u32::MAX, or: Some("off") }, "off", AT_START,

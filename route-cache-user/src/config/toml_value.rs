@@ -27,7 +27,7 @@ pub(super) fn convert(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> 
         (Kind::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
         (Kind::Flag, _) => Err(cannot_be("expected true or false, without quotes".into())),
         (
-            Kind::Duration { .. } | Kind::Count { .. } | Kind::Rate { .. },
+            Kind::Duration { .. } | Kind::Count { .. } | Kind::Rate { .. } | Kind::Size { .. },
             DeValue::Integer(integer),
         ) => kind.parse(&decimal(integer)).map_err(cannot_be),
         (Kind::Count { or, .. }, DeValue::String(text)) if or != Some(&**text) => {
@@ -37,6 +37,7 @@ pub(super) fn convert(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> 
         (Kind::Rate { .. }, DeValue::String(_)) => {
             Err(cannot_be("expected a whole number, without quotes".into()))
         }
+        (Kind::Size { .. }, _) => Err(cannot_be("expected a whole number, without quotes".into())),
         // Another kind of value is refused by what the text of it would have to be.
         (_, DeValue::String(text)) => kind.parse(text).map_err(cannot_be),
         (Kind::Duration { .. }, _) => {

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use glob::Pattern;
 
-use crate::cli::{CloneOn, LogLevel, XdpMode};
+use crate::cli::{CloneOn, IndexMode, LogLevel, XdpMode};
 
 /// The value of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub(crate) enum Value {
     XdpMode(XdpMode),
     LogLevel(LogLevel),
     CloneOn(CloneOn),
+    IndexMode(IndexMode),
 }
 
 impl fmt::Display for Value {
@@ -47,6 +48,7 @@ impl fmt::Display for Value {
             Self::XdpMode(mode) => word(mode, f),
             Self::LogLevel(level) => word(level, f),
             Self::CloneOn(when) => word(when, f),
+            Self::IndexMode(when) => word(when, f),
         }
     }
 }
@@ -85,6 +87,7 @@ from_value! {
     XdpMode, Value::XdpMode(mode) => mode;
     LogLevel, Value::LogLevel(level) => level;
     CloneOn, Value::CloneOn(when) => when;
+    IndexMode, Value::IndexMode(when) => when;
 }
 
 impl<T: FromValue> FromValue for Option<T> {

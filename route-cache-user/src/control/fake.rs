@@ -19,8 +19,8 @@ use super::{
     Action, Source,
     protocol::{
         AuditReport, AuditedClone, CloneEntry, CloneTable, Count, Explanation, FamilyInterface,
-        FamilyStatus, InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Timeout,
-        Walked,
+        FamilyStatus, InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Tiers,
+        Timeout, Walked,
     },
 };
 use crate::events::{Event, Journal};
@@ -85,6 +85,7 @@ impl Source for Fake {
                 "rtexpire".to_owned(),
                 SettingEntry { value: "1h".into(), origin: "default".into() },
             )]),
+            tiers: Tiers { flows: true, clones: "all".into(), index: false },
             timeout: Timeout {
                 rtexpire_seconds: 2400,
                 rtminexpire_seconds: 10,

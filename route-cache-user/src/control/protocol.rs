@@ -110,6 +110,8 @@ pub(crate) struct Status {
     pub(crate) ipv6: FamilyStatus,
     /// Effective settings, by name.
     pub(crate) settings: BTreeMap<String, SettingEntry>,
+    /// What stands in front of the routes.
+    pub(crate) tiers: Tiers,
     /// The timeout of clones, and what works on it.
     pub(crate) timeout: Timeout,
     /// By outcome name; every outcome is there.
@@ -132,6 +134,18 @@ pub(crate) struct Status {
     pub(crate) map_memory_bytes: u64,
     /// Interfaces the agent is attached to or wants to be.
     pub(crate) interfaces: Vec<InterfaceEntry>,
+}
+
+/// What stands in front of the routes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tiers {
+    /// Whether flows are remembered.
+    pub(crate) flows: bool,
+    /// For how many destinations clones are looked for and made: `all`, `few` while most packets would find none, or
+    /// `none`.
+    pub(crate) clones: String,
+    /// Whether IPv4 routes are looked up in the index first.
+    pub(crate) index: bool,
 }
 
 /// Whether a family is forwarded.

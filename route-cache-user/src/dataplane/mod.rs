@@ -8,10 +8,12 @@ mod tests;
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{Ebpf, EbpfLoader, programs::Xdp};
-use route_cache_common::{Family as _, V4, V6, maps, programs, route::BUCKETS};
+use route_cache_common::{
+    Family as _, FlowSet, V4, V6, globals, index::CHUNKS, maps, programs, route::BUCKETS,
+};
 
 use self::clock::{Clock, ClockReader};
-use crate::maps::{CloneTables, Counters, Writer};
+use crate::maps::{CloneTables, Counters, FlowTables, Writer};
 
 /// The object file, built by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/route-cache.o"));
@@ -28,6 +30,17 @@ pub(crate) struct Sizes {
     pub(crate) routes: u32,
     /// Most next hops, and most neighbours.
     pub(crate) hops: u32,
+    /// Flows of each family per CPU: a power of two, or 0.
+    pub(crate) flows_per_cpu: u32,
+    /// Whether there is room for the index.
+    pub(crate) index: bool,
+}
+
+impl Sizes {
+    /// Sets of flows, of each family per CPU.
+    pub(crate) const fn flow_sets(&self) -> u32 {
+        self.flows_per_cpu / FlowSet::WAYS as u32
+    }
 }
 
 /// The loaded object, taken apart.
@@ -38,6 +51,8 @@ pub(crate) struct Dataplane {
     pub(crate) writer: Writer,
     /// The clones, by family and CPU.
     pub(crate) clones: CloneTables,
+    /// The flows.
+    pub(crate) flows: FlowTables,
     /// What it counts.
     pub(crate) counters: Counters,
     /// Reads the kernel's clock.
@@ -55,7 +70,15 @@ impl Dataplane {
     pub(crate) fn load(sizes: Sizes, traced: bool) -> Result<Self> {
         requirements::check()?;
         let cpus = possible_cpus()?;
+        let (flow_sets, flow_seed) = (sizes.flow_sets(), flow_seed()?);
+        let all_flow_sets = flow_sets.saturating_mul(cpus).max(1);
         let mut ebpf = EbpfLoader::new()
+            .override_global(globals::FLOW_SETS, &flow_sets, true)
+            .override_global(globals::FLOW_SEED, &flow_seed[..], true)
+            .map_max_entries(V4::FLOWS, all_flow_sets)
+            .map_max_entries(V6::FLOWS, all_flow_sets)
+            .map_max_entries(maps::INDEX4, if sizes.index { CHUNKS } else { 1 })
+            .map_max_entries(maps::INDEX4_ROUTES, if sizes.index { INDEX_ROUTES } else { 1 })
             .map_max_entries(V4::CLONES, cpus)
             .map_max_entries(V6::CLONES, cpus)
             .map_max_entries(V4::ROUTES, cpus)
@@ -69,6 +92,7 @@ impl Dataplane {
             .load(OBJECT)
             .context("the kernel refused the BPF object")?;
         let writer = Writer::take(&mut ebpf, sizes.routes, cpus)?;
+        let flows = FlowTables::take(&mut ebpf, flow_sets)?;
         let clones = CloneTables::make(&mut ebpf, sizes.clones_per_cpu, cpus)?;
         let counters = Counters::take(&mut ebpf)?;
         let clock_reader = ClockReader::new(&mut ebpf)?;
@@ -76,8 +100,20 @@ impl Dataplane {
         program(&mut ebpf, forwarder(traced))?
             .load()
             .context("the kernel's verifier refused the forwarder")?;
-        Ok(Self { ebpf, writer, clones, counters, clock_reader, clock })
+        Ok(Self { ebpf, writer, clones, flows, counters, clock_reader, clock })
     }
+}
+
+/// Elements of the map that says what the codes of the index mean: one for each code.
+const INDEX_ROUTES: u32 = 1 << 16;
+
+/// Secret and odd, see [`route_cache_common::flows::flow_set`].
+fn flow_seed() -> Result<[u64; 4]> {
+    let mut bytes = [[0; 8]; 4];
+    for bytes in &mut bytes {
+        getrandom::fill(bytes).context("cannot get random numbers from the kernel")?;
+    }
+    Ok(bytes.map(|bytes| u64::from_ne_bytes(bytes) | 1))
 }
 
 /// Name of the forwarder to use.

@@ -88,6 +88,11 @@ pub(crate) enum Event {
         /// How scarce it is now.
         level: Word,
     },
+    /// Clones are looked for and made for more destinations, or for fewer.
+    Admission {
+        /// For `all`, `few` or `none`.
+        mode: Word,
+    },
     /// The kernel's tables were read as a whole again.
     Resync {
         /// Why.

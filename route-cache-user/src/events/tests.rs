@@ -53,6 +53,7 @@ fn every_event_is_one_flat_object_and_reads_back() {
         (Event::Purge { dev: "eth0".into() }, r#""event":"purge","dev":"eth0""#),
         (Event::Flush { what: "all clones".into() }, r#""event":"flush","what":"all clones""#),
         (Event::Pressure { level: "none".into() }, r#""event":"pressure","level":"none""#),
+        (Event::Admission { mode: "few".into() }, r#""event":"admission","mode":"few""#),
         (Event::Resync { cause: "start".into() }, r#""event":"resync","cause":"start""#),
         (
             Event::Link { dev: "eth0".into(), state: "down".into() },

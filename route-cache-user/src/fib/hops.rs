@@ -72,6 +72,15 @@ impl Hops {
         self.by_key.get_mut(key)
     }
 
+    /// Forgets what was written for each, so that the next plan writes it again.
+    pub(super) fn set_unwritten(&mut self) {
+        for hop in self.by_key.values_mut() {
+            hop.element.current += 1;
+            hop.element.versions[(hop.element.current & 1) as usize] = NextHopVersion::default();
+            hop.listed = false;
+        }
+    }
+
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&HopKey, &Hop)> {
         self.by_key.iter()

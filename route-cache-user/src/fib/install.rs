@@ -2,10 +2,11 @@
 //!
 //! 1. what makes packets pass (own addresses, closed interfaces, next hops as they are now);
 //! 2. routes, the more specific first;
-//! 3. generations, which void what was copied from the routes that changed;
-//! 4. the config line, with the flow epoch.
+//! 3. the index, whose answers are as old as those of the trie until then;
+//! 4. generations, which void what was copied from the routes that changed;
+//! 5. the config line, with the flow epoch.
 
-use std::io;
+use std::{io, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{MapError, lpm_trie::Key};
@@ -13,9 +14,16 @@ use route_cache_common::{Config, V4, V6};
 
 use super::{
     family::{NetFamily, PerFamily},
+    mirror::Fib,
     plan::Plan,
 };
-use crate::maps::Writer;
+use crate::{cli::IndexMode, maps::Writer};
+
+/// IPv4 routes from which on they are indexed,
+const MANY_ROUTES: usize = 100_000;
+
+/// and below which they are not any more.
+const FEW_ROUTES: usize = MANY_ROUTES / 2;
 
 /// Routes written with one system call.
 const AT_A_TIME: usize = 16_384;
@@ -98,14 +106,57 @@ impl Writer {
         self.install_neighbours::<V6>(plan)?;
         let v4 = self.install_routes::<V4>(plan)?;
         let v6 = self.install_routes::<V6>(plan)?;
+        if let Err(error) = self.index.change(&plan.v4.routes, &plan.v4.routes_removed) {
+            // Half of a change is in it: nobody may look there.
+            self.stop_indexing(config)?;
+            tracing::warn!("the index of IPv4 routes is switched off for now: {error:#}");
+        }
         let (slots, generations): (Vec<_>, Vec<_>) = plan.generations.iter().copied().unzip();
         if let Err((_, error)) = self.write_generations(&slots, &generations) {
             return Err(error).context("cannot raise generations");
         }
-        config.flags = plan.flags & !(v4.flag::<V4>() | v6.flag::<V6>());
-        config.flow_epoch += u64::from(plan.changes_routes());
+        config.flags = plan.flags & !(v4.flag::<V4>() | v6.flag::<V6>()) | self.index.flag();
+        config.flow_epoch += u64::from(plan.voids_flows());
         self.write_config(config)?;
         Ok(PerFamily { v4, v6 })
+    }
+
+    /// Builds the index where it is wanted and missing, or gives it up.
+    pub(crate) fn steer_index(
+        &mut self,
+        mode: IndexMode,
+        fib: &Fib,
+        config: &mut Config,
+    ) -> Result<()> {
+        let (is_kept, count) = (self.index.flag() != 0, fib.v4.installed.len());
+        let is_wanted = match mode {
+            IndexMode::Off => false,
+            IndexMode::On => true,
+            IndexMode::Auto if is_kept => count >= FEW_ROUTES,
+            IndexMode::Auto => count >= MANY_ROUTES,
+        };
+        match (is_kept, is_wanted && self.index.has_room()) {
+            (true, false) => {
+                tracing::info!("{count} IPv4 routes: they are looked up in the trie");
+                self.stop_indexing(config)
+            }
+            (false, true) => {
+                let began = Instant::now();
+                self.index.build(fib.routes4()).context("cannot build the index of IPv4 routes")?;
+                config.flags |= self.index.flag();
+                self.write_config(config)?;
+                tracing::info!("{count} IPv4 routes: indexed in {:?}", began.elapsed());
+                Ok(())
+            }
+            (true, true) | (false, false) => Ok(()),
+        }
+    }
+
+    /// Has the program look into the trie at once; what the index says does not matter any more.
+    pub(crate) fn stop_indexing(&mut self, config: &mut Config) -> Result<()> {
+        self.index.forget();
+        config.flags &= !Config::INDEX4;
+        self.write_config(config)
     }
 
     /// Writes the config line.

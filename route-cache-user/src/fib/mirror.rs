@@ -41,7 +41,11 @@ pub(crate) struct Mirrored<F: NetFamily> {
     pub(crate) installed: Installed<F>,
     /// Something did not fit.
     pub(super) full: Option<&'static str>,
+    /// Not all of what counts as installed was written: the next dump writes all of it.
+    pub(super) unwritten: bool,
     pub(super) custom_locals: HashSet<F::Net>,
+    /// Broadcast addresses of IPv4.
+    pub(super) broadcasts: HashSet<F::Net>,
     /// Prefixes to be judged again.
     pub(super) dirty: HashSet<F::Net>,
 }
@@ -51,7 +55,9 @@ impl<F: NetFamily> Default for Mirrored<F> {
         Self {
             installed: Installed::default(),
             full: None,
+            unwritten: false,
             custom_locals: HashSet::new(),
+            broadcasts: HashSet::new(),
             dirty: HashSet::new(),
         }
     }
@@ -342,6 +348,9 @@ impl Fib {
         dirty.extend(new.iter().filter(is_new).map(|(net, _)| net));
         // What is installed and has no route any more.
         dirty.extend(mirrored.installed.nets().filter(|net| !new.contains(net)));
+        if mirrored.unwritten {
+            dirty.extend(new.nets());
+        }
         let mirrored = F::mirrored_mut(self);
         mirrored.full = None;
         mirrored.dirty.extend(dirty);
@@ -392,8 +401,16 @@ impl Fib {
     /// Something did not fit into a map of the kernel's: the family stands aside until the next dump.
     pub(crate) fn set_full(&mut self, family: IpFamily, what: &'static str) {
         match family {
-            IpFamily::V4 => self.v4.full = Some(what),
-            IpFamily::V6 => self.v6.full = Some(what),
+            IpFamily::V4 => (self.v4.full, self.v4.unwritten) = (Some(what), true),
+            IpFamily::V6 => (self.v6.full, self.v6.unwritten) = (Some(what), true),
         }
+    }
+
+    /// A plan was not written to its end. What it wrote is not known: the next dump writes everything anew.
+    pub(crate) fn set_unwritten(&mut self) {
+        (self.v4.unwritten, self.v6.unwritten) = (true, true);
+        self.hops.set_unwritten();
+        self.ports.clear();
+        self.locals.clear();
     }
 }

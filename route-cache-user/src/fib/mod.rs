@@ -15,6 +15,7 @@ pub(crate) mod dump;
 pub(crate) mod family;
 pub(crate) mod groups;
 pub(crate) mod hops;
+pub(crate) mod index;
 pub(crate) mod install;
 pub(crate) mod installed;
 pub(crate) mod interlock;

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
+use ipnet::Ipv4Net;
 use route_cache_common::{
     Action, Config, NextHop, NextHopId, Outcome, Port, Route, V4, V6, next_hop::NextHopVersion,
     route::RouteWords,
@@ -45,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) v4: RoutePlan<V4>,
     /// IPv6 routes and on-link destinations.
     pub(crate) v6: RoutePlan<V6>,
+    /// What a flow was told may be wrong, though no route has changed.
+    pub(crate) voids_flows: bool,
     /// Generations to raise, after all routes are written.
     pub(crate) generations: Vec<(u32, u32)>,
     /// Flags of the config line.
@@ -94,11 +97,19 @@ impl<F: NetFamily> RoutePlan<F> {
 }
 
 impl Plan {
-    /// Whether it changes what a flow was told.
-    pub(crate) fn changes_routes(&self) -> bool {
-        self.v4.changes_routes()
-            || self.v6.changes_routes()
-            || !(self.generations.is_empty() && self.buckets.is_empty())
+    /// Whether it changes what a flow was told. A flow spares the program:
+    ///
+    /// - the generation of its clone: here;
+    /// - its route in the trie or index, and the next hop of a destination on the link: clones name both, and a route that
+    ///   comes or changes is here; a next hop that is nobody's any more has another id, which the program compares;
+    /// - the way back to the source (row 17), which depends on the routes, on what the interface asks for, and on the
+    ///   interface a next hop leads to: all here. What is unusable and comes back leads the same way.
+    ///
+    /// All else is looked at for every packet: usability and MTU of the next hop, the interface, addresses and TTL.
+    /// Routes with an MTU of their own and groups have no flows.
+    pub(crate) fn voids_flows(&self) -> bool {
+        let of_routes = self.v4.changes_routes() || self.v6.changes_routes();
+        of_routes || !self.generations.is_empty() || self.voids_flows
     }
 }
 
@@ -121,8 +132,8 @@ impl Fib {
             }
             hops.insert(HopKey::Neighbour(key));
         }
-        self.plan_routes::<V4>(&mut hops, &mut plan);
-        self.plan_routes::<V6>(&mut hops, &mut plan);
+        self.plan_routes::<V4>(dirty.replaced, &mut hops, &mut plan);
+        self.plan_routes::<V6>(dirty.replaced, &mut hops, &mut plan);
         if dirty.groups || !dirty.interfaces.is_empty() {
             let keys: Vec<_> = self.groups.keys().cloned().collect();
             for key in keys {
@@ -132,7 +143,7 @@ impl Fib {
         for key in hops {
             self.plan_hop(key, &mut plan);
         }
-        if dirty.locals {
+        if dirty.locals || std::mem::take(&mut self.dirty.locals) {
             self.plan_locals(&mut plan);
         }
         // Its routes vanish without a message: the dump that it asks for finds them gone.
@@ -182,8 +193,10 @@ impl Fib {
             } else {
                 self.ports.insert(ifindex, word)
             };
-            if known.unwrap_or(0) != word {
+            let known = known.unwrap_or(0);
+            if known != word {
                 plan.ports.push((ifindex, word));
+                plan.voids_flows |= reverse_path(known) != reverse_path(word);
             }
             if IpFamily::ALL.iter().any(|family| self.egress(*family, ifindex).is_ok()) {
                 // Entered again even if known: an index that changed hands lost its entry in the kernel.
@@ -200,8 +213,15 @@ impl Fib {
         }
     }
 
-    fn plan_routes<F: NetFamily>(&mut self, hops: &mut BTreeSet<HopKey>, plan: &mut Plan) {
+    fn plan_routes<F: NetFamily>(
+        &mut self,
+        replaced: bool,
+        hops: &mut BTreeSet<HopKey>,
+        plan: &mut Plan,
+    ) {
         let dirty = std::mem::take(&mut F::mirrored_mut(self).dirty);
+        // Only a dump makes all of them dirty.
+        let unwritten = replaced && std::mem::take(&mut F::mirrored_mut(self).unwritten);
         let at_start = F::mirrored(self).installed.len() == 0;
         let mut covers = HashMap::new();
         for net in &dirty {
@@ -210,9 +230,14 @@ impl Fib {
             } else {
                 F::mirrored_mut(self).custom_locals.remove(net);
             }
+            let is_broadcast = self.tables.is_broadcast_address::<F>(net);
+            let broadcasts = &mut F::mirrored_mut(self).broadcasts;
+            let changed =
+                if is_broadcast { broadcasts.insert(*net) } else { broadcasts.remove(net) };
+            self.dirty.locals |= changed;
             let wanted = self.tables.verdict::<F>(net);
             let known = F::mirrored(self).installed.get(net);
-            if wanted.as_ref() == known.as_ref().map(|known| &known.verdict) {
+            if wanted.as_ref() == known.as_ref().map(|known| &known.verdict) && !unwritten {
                 continue;
             }
             let reason = known
@@ -283,6 +308,13 @@ impl Fib {
             prefix_len: F::prefix_len(net),
         }
         .pack()
+    }
+
+    /// All installed IPv4 routes.
+    pub(crate) fn routes4(&self) -> Vec<(Ipv4Net, RouteWords)> {
+        let installed = &self.v4.installed;
+        let words = |net| installed.get(&net).map(|route| (net, self.words::<V4>(&net, &route)));
+        installed.nets().filter_map(words).collect()
     }
 
     /// Gives the routes that cover a new one new generations: what was cloned from them may belong to the new one now.
@@ -410,6 +442,9 @@ impl Fib {
         };
         hop.reason = judged.err().map(|against| against.reason);
         if *hop.version() != version {
+            // A neighbour's interface is part of its key; an object may change its own.
+            plan.voids_flows |=
+                matches!(key, HopKey::Object(_)) && hop.version().ifindex != version.ifindex;
             hop.element.current += 1;
             hop.element.versions[(hop.element.current & 1) as usize] = version;
             plan.hops.push((id.index(), hop.element));
@@ -484,7 +519,9 @@ impl Fib {
             IpAddr::V4(local) => Some(local),
             IpAddr::V6(_) => None,
         });
-        let wanted: HashSet<Ipv4Addr> = own4.collect();
+        // Once there was a local route of somebody's own, or a policy rule, the kernel drops these, too.
+        let broadcasts = self.v4.broadcasts.iter().map(Ipv4Net::addr);
+        let wanted: HashSet<Ipv4Addr> = own4.chain(broadcasts).collect();
         plan.locals_added.extend(wanted.difference(&self.locals));
         plan.locals_removed.extend(self.locals.difference(&wanted));
         self.locals = wanted;
@@ -493,6 +530,11 @@ impl Fib {
 
 /// Why a family stands aside that needs more ids than there are.
 pub(super) const NO_ROOM_FOR_HOPS: &str = "there are more next hops than fit (--max-next-hops)";
+
+/// What a port asks for of the way back.
+fn reverse_path(word: u64) -> u16 {
+    Port::unpack(word).flags & (Port::REVERSE_STRICT | Port::REVERSE_LOOSE)
+}
 
 /// NUD_STALE (include/uapi/linux/neighbour.h).
 const NUD_STALE: u16 = 0x04;

@@ -616,6 +616,33 @@ fn f6_routes_that_do_not_fit_make_their_family_stand_aside_and_recover() {
     stands_aside_when_full::<V6>();
 }
 
+/// A data plane into which nothing of a plan went has everything after the next dump.
+fn writes_again<F: NetFamily>(fail: fn(&mut Fib, IpFamily)) {
+    let mut fib = begin_with_gateway::<F>();
+    fib.apply(add(by_gateway::<F>("10.0.0.0/8")));
+    fib.apply(add(by_gateway::<F>("10.0.0.0/24")));
+    let _lost = fib.plan();
+    fail(&mut fib, F::FAMILY);
+    let tables = dumped::<F>(&fib.tables);
+    fib.replace(tables);
+    let again: BTreeSet<_> = F::plan(&fib.plan()).routes.iter().map(|(net, _)| *net).collect();
+    for prefix in ["10.0.0.0/8", "10.0.0.0/24"] {
+        let net = F::net(net::<F>(prefix)).expect("of this family");
+        assert!(again.contains(&net), "{prefix} is not among {again:?}");
+    }
+    let tables = dumped::<F>(&fib.tables);
+    fib.replace(tables);
+    assert_eq!(F::plan(&fib.plan()).routes.len(), 0, "once is enough");
+}
+
+#[test]
+fn f6_what_was_not_written_is_written_after_the_next_dump() {
+    writes_again::<V4>(|fib, family| fib.set_full(family, "full"));
+    writes_again::<V6>(|fib, family| fib.set_full(family, "full"));
+    writes_again::<V4>(|fib, _| fib.set_unwritten());
+    writes_again::<V6>(|fib, _| fib.set_unwritten());
+}
+
 fn follows_the_mtu<F: NetFamily>() {
     let mut fib = begin_with_gateway::<F>();
     let mut data_plane = DataPlane::<F>::default();

@@ -51,9 +51,12 @@ impl RouteInfo {
         (std::cmp::Reverse(self.table), std::cmp::Reverse(self.tos), self.metric)
     }
 
-    /// The same route, whatever the state of its next hops.
-    fn same(&self, other: &Self) -> bool {
+    /// The same route, whatever the state of its next hops. Of IPv4 the kernel has routes beside each other that differ only in
+    /// what they say besides (`fib_find_info`); of IPv6 it does not (`rt6_duplicate_nexthop`).
+    fn same(&self, other: &Self, family: IpFamily) -> bool {
+        let says = |route: &Self| (route.mtu, route.protocol);
         self.order() == other.order()
+            && (family == IpFamily::V6 || says(self) == says(other))
             && self.kind == other.kind
             && self.limited == other.limited
             && self.target.same(&other.target)
@@ -161,7 +164,9 @@ impl<F: NetFamily> Routes<F> {
                 doubt = Some(Cause::Doubt);
             }
             all[first] = route;
-        } else if let Some(known) = all[first..after].iter_mut().find(|known| known.same(&route)) {
+        } else if let Some(known) =
+            all[first..after].iter_mut().find(|known| known.same(&route, F::FAMILY))
+        {
             *known = route;
         } else {
             all.insert(if append { after } else { first }, route);
@@ -177,15 +182,16 @@ impl<F: NetFamily> Routes<F> {
         }
         let route = &RouteInfo { target: route.target.clone().sorted(F::FAMILY), ..route.clone() };
         let mut all = self.get(&net).to_vec();
-        let doubt = if let Some(position) = all.iter().position(|known| known.same(route)) {
-            all.remove(position);
-            None
-        } else if F::FAMILY == IpFamily::V6 && leaves(&mut all, route) {
-            None
-        } else {
-            // The prefix is known and this route of it is not.
-            Some(Cause::Doubt)
-        };
+        let doubt =
+            if let Some(position) = all.iter().position(|known| known.same(route, F::FAMILY)) {
+                all.remove(position);
+                None
+            } else if F::FAMILY == IpFamily::V6 && leaves(&mut all, route) {
+                None
+            } else {
+                // The prefix is known and this route of it is not.
+                Some(Cause::Doubt)
+            };
         self.set(net, all);
         (true, doubt)
     }

@@ -400,6 +400,18 @@ mod tests {
     }
 
     #[test]
+    fn routes_by_the_same_gateway_that_differ_in_their_mtu_are_two() {
+        let mut tables = Tables::default();
+        let mut narrow = route("10.9.0.0/16", 0, 1);
+        narrow.info.mtu = 1400;
+        add(&mut tables, narrow.clone(), false, false);
+        add(&mut tables, route("10.9.0.0/16", 0, 1), false, false);
+        let (_, cause) = tables.apply(Event::RouteGone(route("10.9.0.0/16", 0, 1)));
+        assert_eq!(cause, None);
+        assert_eq!(tables.v4.routes.get(&"10.9.0.0/16".parse().unwrap()), [narrow.info]);
+    }
+
+    #[test]
     fn deleting_an_unknown_route_of_a_known_prefix_asks_for_a_dump() {
         let mut tables = Tables::default();
         add(&mut tables, route("10.9.0.0/16", 0, 1), false, false);

@@ -22,6 +22,9 @@ pub(crate) const TABLE_LOCAL: u32 = 255;
 
 const RTN_UNICAST: u8 = 1;
 const RTN_LOCAL: u8 = 2;
+const RTN_BROADCAST: u8 = 3;
+const RTN_ANYCAST: u8 = 4;
+const RTN_MULTICAST: u8 = 5;
 
 /// What a next hop is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,9 +80,9 @@ pub(crate) fn kind_name(kind: u8) -> &'static str {
     match kind {
         RTN_UNICAST => "unicast",
         RTN_LOCAL => "local",
-        3 => "broadcast",
-        4 => "anycast",
-        5 => "multicast",
+        RTN_BROADCAST => "broadcast",
+        RTN_ANYCAST => "anycast",
+        RTN_MULTICAST => "multicast",
         6 => "blackhole",
         7 => "unreachable",
         8 => "prohibit",
@@ -132,7 +135,9 @@ impl Tables {
         } else {
             match best.kind {
                 RTN_UNICAST => self.unicast(F::FAMILY, &best.target),
-                RTN_LOCAL | 4 => Way::Pass(outcome_of_kind(best.kind), "an address of this host"),
+                RTN_LOCAL | RTN_ANYCAST => {
+                    Way::Pass(outcome_of_kind(best.kind), "an address of this host")
+                }
                 3 => Way::Pass(outcome_of_kind(best.kind), "a broadcast address"),
                 5 => Way::Pass(outcome_of_kind(best.kind), "a multicast route"),
                 6 => Way::Pass(Outcome::PassRoute, "a blackhole route"),
@@ -461,13 +466,23 @@ impl Tables {
             .then(|| "IPv6 forwarding is off (net.ipv6.conf.all.forwarding)".to_owned())
     }
 
-    /// Whether a prefix has a local route that is not one of the kernel's own for an address
-    /// (`fib_has_custom_local_routes`).
+    /// Whether a prefix has a route that is not unicast, nor one of the kernel's own for an address: the kernel drops what
+    /// comes from there as soon as there is, or was, a local one among them (`fib_has_custom_local_routes`).
     pub(crate) fn has_custom_local_route<F: NetFamily>(&self, net: &F::Net) -> bool {
         const RTPROT_KERNEL: u8 = 2;
         let mut routes = F::tables(self).routes.get(net).iter();
         F::FAMILY == IpFamily::V4
-            && routes.any(|r| r.kind == RTN_LOCAL && r.protocol != RTPROT_KERNEL)
+            && routes.any(|r| {
+                matches!(r.kind, RTN_LOCAL | RTN_BROADCAST | RTN_ANYCAST | RTN_MULTICAST)
+                    && r.protocol != RTPROT_KERNEL
+            })
+    }
+
+    /// Whether a prefix is a single address with a broadcast route, as each network has one.
+    pub(crate) fn is_broadcast_address<F: NetFamily>(&self, net: &F::Net) -> bool {
+        F::FAMILY == IpFamily::V4
+            && F::prefix_len(net) == 32
+            && F::tables(self).routes.get(net).iter().any(|r| r.kind == RTN_BROADCAST)
     }
 
     /// What polling has to look at.
@@ -511,9 +526,9 @@ fn way_of(hop: &Hop) -> Way {
 /// What packets to a route of this type come to, which is left to the kernel.
 const fn outcome_of_kind(kind: u8) -> Outcome {
     match kind {
-        RTN_LOCAL | 4 => Outcome::PassLocal,
-        3 => Outcome::PassBroadcast,
-        5 => Outcome::PassMulticast,
+        RTN_LOCAL | RTN_ANYCAST => Outcome::PassLocal,
+        RTN_BROADCAST => Outcome::PassBroadcast,
+        RTN_MULTICAST => Outcome::PassMulticast,
         _ => Outcome::PassRoute,
     }
 }

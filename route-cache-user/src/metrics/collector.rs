@@ -83,6 +83,15 @@ impl Collector for Snapshot {
         for (direction, count) in [("shrunk", timeout.shrunk), ("recovered", timeout.recovered)] {
             samples.add(&of::ADJUSTMENTS, [direction], count as f64);
         }
+        let tiers = &status.tiers;
+        for mode in ["all", "few", "none"] {
+            samples.add(&of::ADMISSION, [mode], f64::from(mode == tiers.clones));
+        }
+        for (tier, is_on) in
+            [("flows", tiers.flows), ("clones", tiers.clones != "none"), ("index", tiers.index)]
+        {
+            samples.add(&of::TIER, [tier], f64::from(is_on));
+        }
         for level in Pressure::ALL.map(Pressure::name) {
             samples.add(&of::PRESSURE, [level], f64::from(level == timeout.memory_pressure));
         }

@@ -50,6 +50,10 @@ families! {
         "Clones removed, by reason.";
     CLONE_REFUSALS = COUNTER "route_cache_clone_refusals_total" ["family", "reason"]
         "Clones not made, by reason; full is a full table, whose packets are forwarded by the network route.";
+    ADMISSION = GAUGE "route_cache_admission" ["mode"]
+        "1 for whom clones are looked for and made: all, few while most packets would find none, none.";
+    TIER = GAUGE "route_cache_tier" ["tier"]
+        "1 if flows, clones or the index of IPv4 routes stand in front of the routes.";
     SWEEP_FOUND = GAUGE "route_cache_sweep_found" ["family", "cpu"]
         "Clones that the last walk over the table met.";
     SWEEP_KILLED = GAUGE "route_cache_sweep_killed" ["family", "cpu"]

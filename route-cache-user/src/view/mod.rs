@@ -9,18 +9,21 @@ mod rows;
 use std::{collections::BTreeMap, net::IpAddr, ops::Bound, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow};
-use route_cache_common::{Outcome, Tally, V4, V6};
+use route_cache_common::{Config, Outcome, Tally, V4, V6};
 
 use self::rows::{HOP_STATES, HopNames, clone_entry, hop_entry, hop_state, route_entry};
 use crate::{
-    agent::{Shared, State, orders::Order},
+    agent::{
+        Shared, State,
+        orders::{Order, admission_mode},
+    },
     audit,
     config::Effective,
     control::{
         Action, Source,
         protocol::{
             AuditReport, CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus,
-            InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Timeout,
+            InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Tiers, Timeout,
         },
     },
     events::{Event, Journal},
@@ -29,6 +32,7 @@ use crate::{
         message::Ifindex,
         verdict::{HopKey, Way},
     },
+    maps::Untold,
     sweep::{
         exempt::Exempt,
         flush::{Choice, flush},
@@ -136,6 +140,11 @@ impl Source for View {
             reasons,
             ipv6: FamilyStatus { accelerating: reasons6.is_empty(), reasons: reasons6 },
             settings: self.settings(),
+            tiers: Tiers {
+                flows: shared.flags() & Config::FLOWS != 0,
+                clones: admission_mode(shared.flags()).into(),
+                index: shared.flags() & Config::INDEX4 != 0,
+            },
             timeout: self.timeout(),
             outcomes,
             clones,
@@ -240,6 +249,7 @@ impl Source for View {
             Action::Flush { prefix, dev, family } => {
                 let ifindex = dev.as_deref().map(|dev| self.ifindex(dev)).transpose()?;
                 let removed = flush(shared, &Choice { prefix, family, ifindex }, Reason::Flush)?;
+                shared.orders.give(Order::VoidFlows)?;
                 let what = what.trim_start_matches("flush ").to_owned();
                 shared.journal.push(Event::Flush { what });
                 Ok(format!("{removed} clones removed"))
@@ -252,6 +262,7 @@ impl Source for View {
                 let ifindex = Some(self.ifindex(&dev)?);
                 let choice = Choice { ifindex, ..Choice::default() };
                 let removed = flush(shared, &choice, Reason::LinkDown)?;
+                shared.orders.give(Order::VoidFlows)?;
                 let done = format!("{removed} clones through {dev} removed");
                 shared.journal.push(Event::Purge { dev });
                 Ok(done)
@@ -275,12 +286,15 @@ impl View {
         let names = HopNames::new(&self.shared.read());
         let mut entries = Vec::new();
         for table in F::clones(&self.shared.clones) {
+            let untold = self.untold::<F>(table.cpu)?;
             table
                 .visit(BATCH, |destinations, clones| {
                     let state = self.shared.read();
+                    let now = self.shared.clock.now();
                     let seen = destinations.iter().zip(clones);
                     entries.extend(seen.filter_map(|(to, clone)| {
-                        clone_entry::<F>(&self.shared, &state, &names, table.cpu, *to, clone)
+                        let clone = untold.told(*to, *clone, now);
+                        clone_entry::<F>(&self.shared, &state, &names, table.cpu, *to, &clone)
                     }));
                 })
                 .with_context(|| format!("cannot read the clones of CPU {}", table.cpu))?;
@@ -341,12 +355,17 @@ impl View {
             let found = table
                 .get(dst)
                 .with_context(|| format!("cannot read the clones of CPU {}", table.cpu))?;
+            let Some(clone) = found else { continue };
+            let clone = self.untold::<F>(table.cpu)?.told(dst, clone, self.shared.clock.now());
             let state = self.shared.read();
-            entries.extend(found.and_then(|clone| {
-                clone_entry::<F>(&self.shared, &state, &names, table.cpu, dst, &clone)
-            }));
+            entries.extend(clone_entry::<F>(&self.shared, &state, &names, table.cpu, dst, &clone));
         }
         Ok(entries)
+    }
+
+    fn untold<F: NetFamily>(&self, cpu: u32) -> Result<Untold<F>> {
+        let untold = self.shared.flows.untold(cpu);
+        untold.with_context(|| format!("cannot read the flows of CPU {cpu}"))
     }
 }
 

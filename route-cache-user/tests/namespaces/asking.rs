@@ -51,7 +51,7 @@ fn get_says_what_happens_and_why() {
         ("10.21.0.1", "pass_route", "unreachable"),
         ("10.22.0.1", "pass_neighbour", "10.0.2.99"),
         ("10.0.2.77", "pass_neighbour", "10.0.2.77"),
-        ("10.23.0.1", "pass_route", "multipath"),
+        ("10.23.0.1", "forwarded_route", "each flow has one of"),
         ("192.0.2.1", "pass_no_route", "no route covers 192.0.2.1"),
     ];
     wait_until("the last change", PATIENCE, || router.get("10.24.0.1")["outcome"] == "pass_local")
@@ -177,7 +177,8 @@ fn metrics_agree_with_the_status_and_promtool_finds_nothing() {
         assert_eq!(Some(bytes), count["bytes"].as_u64(), "{name}");
     }
     for table in status["clones"].as_array().unwrap() {
-        let labels = format!("{{family=\"ipv4\",cpu=\"{}\"}}", table["cpu"]);
+        let family = table["family"].as_str().unwrap();
+        let labels = format!("{{family=\"{family}\",cpu=\"{}\"}}", table["cpu"]);
         assert_eq!(Some(value(&format!("route_cache_clones{labels}"))), table["live"].as_u64());
         let created = value(&format!("route_cache_clones_created_total{labels}"));
         assert_eq!(Some(created), table["created"].as_u64());

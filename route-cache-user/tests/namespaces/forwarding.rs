@@ -25,7 +25,8 @@ fn the_kernel_forwards_nothing_and_the_counts_are_what_was_sent() {
     account.stays(Exit::Server);
     let counted = grown(&before, &router.outcomes());
     let by = |name: &str| counted.get(name).copied().unwrap_or_default();
-    assert_eq!(by("forwarded_clone") + by("forwarded_route"), account.sent(), "{counted:?}");
+    let hits = by("forwarded_flow") + by("forwarded_clone");
+    assert_eq!(hits + by("forwarded_route"), account.sent(), "{counted:?}");
     // One per CPU that had no clone yet.
     let cpus = thread::available_parallelism().unwrap().get() as u64;
     assert!(by("forwarded_route") <= cpus, "{counted:?}");

@@ -17,8 +17,8 @@ pub const BEYOND: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 /// A file as `/proc/pressure/memory`, without any pressure.
 const CALM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/calm-memory-pressure");
 
-/// Outcome names that both mean that the packet left through XDP.
-const FORWARDED: [&str; 2] = ["forwarded_clone", "forwarded_route"];
+/// Outcome names that all mean that the packet left through XDP.
+const FORWARDED: [&str; 3] = ["forwarded_flow", "forwarded_clone", "forwarded_route"];
 
 /// The namespaces, without the agent.
 pub struct Place {
@@ -203,6 +203,13 @@ impl Router {
         let status = self.agent.status().unwrap();
         let tables = status["clones"].as_array().unwrap();
         tables.iter().map(|table| table[name].as_u64().unwrap()).sum()
+    }
+
+    /// CPUs that have clone tables.
+    pub fn cpus(&self) -> usize {
+        let status = self.agent.status().unwrap();
+        let tables = status["clones"].as_array().unwrap();
+        tables.iter().filter(|table| table["family"] == "ipv4").count()
     }
 
     /// Clones removed so far for a reason.

@@ -99,7 +99,7 @@ impl Router {
     /// Sends packets to a destination on every CPU until each has a clone of it. Gives the number of CPUs.
     #[track_caller]
     pub fn clone_on_every_cpu(&self, destination: Ipv4Addr) -> usize {
-        let cpus = self.agent.status().unwrap()["clones"].as_array().unwrap().len();
+        let cpus = self.cpus();
         let frame = self.frame(Flow { destination, ..self.flow() }, UNNUMBERED);
         let sender = self.sender();
         wait_until("a clone on every CPU", PATIENCE, || {

@@ -76,7 +76,7 @@ fn what_is_wrong_is_said_in_a_sentence() {
             "max-routes",
             "5",
             "max_routes cannot change without a restart; what can: exempt_interfaces, rtexpire, rtminexpire, \
-             rtmaxcache, sweep_interval, clone_on, audit_rate, log_level",
+             rtmaxcache, sweep_interval, clone_on, cache, audit_rate, log_level",
         ),
     ] {
         let error = parse_setting(name, text).unwrap_err().to_string();

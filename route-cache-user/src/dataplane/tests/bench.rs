@@ -39,7 +39,8 @@ pub(super) const XDP_PASS: u32 = 2;
 pub(super) const XDP_REDIRECT: u32 = 4;
 
 /// Small maps, big enough for every test that does not ask for others.
-pub(super) const SMALL: Sizes = Sizes { clones_per_cpu: 64, routes: 64, hops: 16 };
+pub(super) const SMALL: Sizes =
+    Sizes { clones_per_cpu: 64, routes: 64, hops: 16, flows_per_cpu: 64, index: false };
 
 /// Loads the program into a fresh namespace, on a thread that stays on its CPU, because the clones do.
 pub(super) fn on_bench<T: Send>(sizes: Sizes, test: impl FnOnce(&mut Bench) -> T + Send) -> T {
@@ -82,6 +83,8 @@ pub(super) struct Bench {
     pub(super) ingress: u32,
     /// Index of `out`.
     pub(super) egress: u32,
+    /// [`Config::FLOWS`] and so on, for the plans that are written.
+    pub(super) tiers: u64,
     slots: u32,
     hops: BTreeMap<u32, NextHop>,
 }
@@ -98,7 +101,8 @@ impl Bench {
             idle.attach_to_if_index(device, XdpMode::Driver).expect("veth takes programs");
         }
         let config = Config { deadline: u64::MAX, ..Config::default() };
-        let mut bench = Self { plane, config, ingress, egress, slots: 0, hops: BTreeMap::new() };
+        let (tiers, slots, hops) = (0, 0, BTreeMap::new());
+        let mut bench = Self { plane, config, ingress, egress, tiers, slots, hops };
         bench.write(&Plan {
             egress_opened: vec![ingress, egress],
             ports: vec![(ingress, port(0))],
@@ -110,7 +114,7 @@ impl Bench {
     /// A plan that changes nothing.
     pub(super) fn plan(&self) -> Plan {
         Plan {
-            flags: Config::ACCELERATE4,
+            flags: Config::ACCELERATE4 | self.tiers,
             local_filter: self.config.local_filter,
             ..Plan::default()
         }
@@ -120,6 +124,8 @@ impl Bench {
     pub(super) fn write(&mut self, plan: &Plan) {
         let written = self.plane.writer.install(plan, &mut self.config).expect("it is written");
         assert_eq!(written, PerFamily { v4: Written::All, v6: Written::All }, "a table is full");
+        let is_indexed = self.config.flags & Config::INDEX4 != 0;
+        assert_eq!(is_indexed, self.plane.writer.index.flag() != 0);
     }
 
     /// Writes the config line.
@@ -227,6 +233,11 @@ impl Bench {
         assert_eq!(bytes, model::forwarded(frame, GATEWAY_MAC, OUT_MAC));
     }
 
+    /// The kernel's clock.
+    pub(super) fn jiffies(&mut self) -> u64 {
+        self.plane.clock_reader.read(&mut self.plane.ebpf).expect("readable").jiffies
+    }
+
     /// All counters.
     pub(super) fn outcomes(&self) -> Vec<OutcomeCount> {
         let counters = &self.plane.counters;
@@ -240,6 +251,11 @@ pub(super) fn forwarder(ebpf: &Ebpf) -> &Xdp {
         Some(Program::Xdp(program)) => program,
         _ => panic!("the object has no XDP program {}", programs::FORWARD),
     }
+}
+
+/// The same next hop as somebody else's.
+pub(super) fn version_with_id(version: NextHopVersion, id: u32) -> NextHopVersion {
+    NextHopVersion { id, ..version }
 }
 
 /// Word of the ingress interface.

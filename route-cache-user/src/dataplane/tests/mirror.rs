@@ -144,13 +144,23 @@ impl Mirror<'_> {
     }
 
     fn install(&mut self) {
-        let plan = self.fib.plan();
+        let mut plan = self.fib.plan();
+        plan.flags |= self.bench.tiers;
         self.bench.write(&plan);
     }
 
     /// A new route by a gateway, or on the link `out`.
     pub(super) fn route(&mut self, prefix: &str, gateway: Option<[u8; 4]>) {
         self.hear(added(self.via(prefix, gateway)));
+    }
+
+    /// Many new routes, taken in at once.
+    pub(super) fn routes(&mut self, prefixes: impl Iterator<Item = String>, gateway: [u8; 4]) {
+        for prefix in prefixes {
+            let event = added(self.via(&prefix, Some(gateway)));
+            assert_eq!(self.fib.apply(event), None, "no doubt about it");
+        }
+        self.install();
     }
 
     /// `ip route replace`.

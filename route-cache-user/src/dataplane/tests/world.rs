@@ -42,6 +42,10 @@ pub(super) struct World {
     pub(super) guard: bool,
     /// Destinations that have a clone.
     pub(super) cloned: HashSet<[u8; 4]>,
+    /// Those whose clone was used: they may have a flow.
+    pub(super) noted: HashSet<[u8; 4]>,
+    /// Packets of those.
+    pub(super) of_flows: u64,
 }
 
 impl World {
@@ -56,8 +60,13 @@ impl World {
         use Outcome as O;
         let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
         let address = |at: usize| [frame[at], frame[at + 1], frame[at + 2], frame[at + 3]];
-        if word(12) != 0x0800 {
-            return Err(O::PassEthertype);
+        match word(12) {
+            0x0800 => {}
+            // The family is switched off.
+            0x86dd => return Err(O::PassDisabled),
+            0x8100 if frame.len() < 18 => return Err(O::PassMalformed),
+            0x8100 => return Err(O::PassVlan),
+            _ => return Err(O::PassEthertype),
         }
         if frame.len() < 34 {
             return Err(O::PassMalformed);
@@ -117,6 +126,10 @@ impl World {
             return Err(reason);
         }
         let is_first = self.cloned.insert(destination);
+        // A route with an MTU of its own has no flows.
+        if !is_first && mtu == 0 && !self.noted.insert(destination) {
+            self.of_flows += 1;
+        }
         Ok((if is_first { O::ForwardedRoute } else { O::ForwardedClone }, gateway))
     }
 
