@@ -11,20 +11,7 @@ use crate::fib::{
     netlink::{Attribute, DumpError, Exchange, Malformed, Message, Request},
 };
 
-/// Show the route as it stands in the table, with all its next hops (include/uapi/linux/rtnetlink.h, Linux 4.13).
-const RTM_F_FIB_MATCH: u32 = 0x2000;
-const RTM_GETNEXTHOP: u16 = 106;
-const RTA_NH_ID: u16 = 30;
 const RTAX_MTU: u16 = 2;
-
-/// The kernel does not choose such a member. One without carrier is dead if `ignore_routes_with_linkdown` says so.
-const RTNH_F_DEAD: u8 = 1;
-
-/// include/uapi/linux/nexthop.h.
-const NHA_ID: u16 = 1;
-const NHA_GROUP: u16 = 2;
-const NHA_OIF: u16 = 5;
-const NHA_GATEWAY: u16 = 6;
 
 /// Where the packet asked about comes from: an interface that packets are forwarded from, and a host there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +50,7 @@ impl Asker {
 
     fn resolve_once(&mut self, dst: IpAddr, ingress: Option<Ingress>) -> Result<Answer, DumpError> {
         let mut resolved = None;
-        let asked = self.route.ask(question(dst, ingress, 0), |message| {
+        let asked = self.route.ask(question(dst, ingress), |message| {
             resolved = Some(parse(message, dst)?);
             Ok(())
         });
@@ -74,89 +61,17 @@ impl Asker {
             (Err(error), _) => Err(error),
         }
     }
-
-    /// All next hops of the route that covers a destination, but for those that are dead.
-    pub(crate) fn members(
-        &mut self,
-        dst: IpAddr,
-        ingress: Option<Ingress>,
-    ) -> Result<Vec<Hop>, DumpError> {
-        let (mut members, mut object) = (Vec::new(), None);
-        let asked = self.route.ask(question(dst, ingress, RTM_F_FIB_MATCH), |message| {
-            let (_, attributes) = message.split::<12>()?;
-            for attribute in attributes {
-                let attribute = attribute?;
-                match attribute.kind {
-                    libc::RTA_MULTIPATH => members = multipath(&attribute, dst)?,
-                    RTA_NH_ID => object = Some(attribute.u32()?),
-                    _ => {}
-                }
-            }
-            Ok(())
-        });
-        match (asked, object) {
-            // With nexthop_compat_mode off the route does not tell what its object leads to.
-            (Ok(()), Some(id)) if members.is_empty() => self.members_of_object(id, dst),
-            (Ok(()), _) => Ok(members),
-            // It was there a moment ago; or this kernel cannot show it.
-            (Err(DumpError::Refused(_) | DumpError::Unsupported), _) => Ok(members),
-            (Err(error), _) => Err(error),
-        }
-    }
-
-    fn members_of_object(&mut self, id: u32, dst: IpAddr) -> Result<Vec<Hop>, DumpError> {
-        let mut group = Vec::new();
-        self.object(id, |attribute| {
-            if attribute.kind == NHA_GROUP {
-                // struct nexthop_grp
-                let ids = attribute.value.chunks_exact(8).filter_map(|member| member.first_chunk());
-                group = ids.map(|id| u32::from_ne_bytes(*id)).collect();
-            }
-            Ok(())
-        })?;
-        let mut members = Vec::new();
-        for member in group {
-            let (mut ifindex, mut address) = (0, dst);
-            self.object(member, |attribute| {
-                match attribute.kind {
-                    NHA_OIF => ifindex = attribute.u32()?,
-                    NHA_GATEWAY => address = parse_address(attribute)?,
-                    _ => {}
-                }
-                Ok(())
-            })?;
-            members.push(Hop { ifindex, address });
-        }
-        Ok(members)
-    }
-
-    fn object(
-        &mut self,
-        id: u32,
-        mut each: impl FnMut(&Attribute<'_>) -> Result<(), Malformed>,
-    ) -> Result<(), DumpError> {
-        let question = Request::get(RTM_GETNEXTHOP, &[0; 8]).attribute(NHA_ID, &id.to_ne_bytes());
-        let asked = self.route.ask(question, |message| {
-            let (_, mut attributes) = message.split::<8>()?;
-            attributes.try_for_each(|attribute| each(&attribute?))
-        });
-        match asked {
-            Err(DumpError::Refused(_)) => Ok(()),
-            other => other,
-        }
-    }
 }
 
-fn question(dst: IpAddr, ingress: Option<Ingress>, flags: u32) -> Request {
+fn question(dst: IpAddr, ingress: Option<Ingress>) -> Request {
     let (family, bits) = match dst {
         IpAddr::V4(_) => (libc::AF_INET, 32),
         IpAddr::V6(_) => (libc::AF_INET6, 128),
     };
     let ingress = ingress.filter(|ingress| ingress.source.is_ipv4() == dst.is_ipv4());
     let source_bits = if ingress.is_some() { bits } else { 0 };
-    let [f0, f1, f2, f3] = flags.to_ne_bytes();
     // struct rtmsg
-    let header = [family as u8, bits, source_bits, 0, 0, 0, 0, 0, f0, f1, f2, f3];
+    let header = [family as u8, bits, source_bits, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let question = Request::get(libc::RTM_GETROUTE, &header);
     let question = with_address(question, libc::RTA_DST, dst);
     match ingress {
@@ -189,7 +104,7 @@ fn parse(message: &Message<'_>, dst: IpAddr) -> Result<Resolved, Malformed> {
     }
     // What has an end was learned (path MTU discovery) and counts for the kernel's own packets alone.
     let mtu = (mtu == 0 || expires == 0).then_some(mtu);
-    Ok(Resolved { kind, encapsulated, hop, others: Vec::new(), mtu })
+    Ok(Resolved { kind, encapsulated, hop, mtu })
 }
 
 fn absorb(hop: &mut Hop, attribute: &Attribute<'_>) -> Result<(), Malformed> {
@@ -204,25 +119,6 @@ fn absorb(hop: &mut Hop, attribute: &Attribute<'_>) -> Result<(), Malformed> {
         _ => {}
     }
     Ok(())
-}
-
-fn multipath(attribute: &Attribute<'_>, dst: IpAddr) -> Result<Vec<Hop>, Malformed> {
-    let mut members = Vec::new();
-    let mut rest = attribute.value;
-    // struct rtnexthop
-    while let Some(&[l0, l1, flags, _weight, i0, i1, i2, i3]) = rest.first_chunk::<8>() {
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
-        let value = rest.get(8..length).ok_or(Malformed::NextHop)?;
-        let mut hop = Hop { ifindex: u32::from_ne_bytes([i0, i1, i2, i3]), address: dst };
-        for inside in (Attribute { value, ..*attribute }).nested() {
-            absorb(&mut hop, &inside?)?;
-        }
-        if flags & RTNH_F_DEAD == 0 {
-            members.push(hop);
-        }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    Ok(members)
 }
 
 fn route_mtu(metrics: &Attribute<'_>) -> Result<u32, Malformed> {

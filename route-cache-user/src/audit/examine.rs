@@ -125,17 +125,6 @@ pub(crate) fn ask(
     ingresses: &[Ingress],
 ) -> Result<Option<(Difference, Answer)>, DumpError> {
     let ingress = ingress_for(ours, ingresses);
-    let mut answer = asker.resolve(ours.dst, ingress)?;
-    let mut difference = compare(ours, &answer);
-    if difference == Some(Difference::NextHop)
-        && let Answer::Route(resolved) = &mut answer
-    {
-        let members = asker.members(ours.dst, ingress)?;
-        // What the kernel chose is a member, unless something else than the table decided.
-        if members.contains(&resolved.hop) {
-            resolved.others = members;
-        }
-        difference = compare(ours, &answer);
-    }
-    Ok(difference.map(|difference| (difference, answer)))
+    let answer = asker.resolve(ours.dst, ingress)?;
+    Ok(compare(ours, &answer).map(|difference| (difference, answer)))
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Whether XDP forwards by routes with several next hops, or leaves their packets to the kernel.
-const MULTIPATH_BY_XDP: bool = false;
+const MULTIPATH_BY_XDP: bool = true;
 
 fn both_ways_are_used(label: &str, kind: Kind) {
     let place = Place::start(label, kind, Choice::Both, Loss::Withdraws);
