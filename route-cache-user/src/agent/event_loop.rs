@@ -18,6 +18,7 @@ use super::{
     PROMISE, Shared, State,
     orders::{Ordered, Orders},
     pressure::Watch,
+    redirects,
     resync::{Resync, Step, finished},
     trace,
 };
@@ -80,6 +81,7 @@ pub(super) struct EventLoop {
     interlocks: Option<JoinHandle<Result<interlock::Found>>>,
     orders: mpsc::Receiver<Ordered>,
     pub(super) pressure: Watch,
+    pub(super) redirects: redirects::Watch,
 }
 
 impl EventLoop {
@@ -95,7 +97,7 @@ impl EventLoop {
         let tables = dump::all().context("cannot read the kernel's tables")?;
         wanted.check(tables.links.values().map(|link| link.name.as_str()))?;
         let traced = options.trace_packets.is_some();
-        let Dataplane { mut ebpf, writer, clones, counters, clock_reader, clock } =
+        let Dataplane { mut ebpf, writer, clones, counters, redirect_errors, clock_reader, clock } =
             Dataplane::load(sizes, traced)?;
         if traced {
             trace::packets(&mut ebpf)?;
@@ -105,11 +107,13 @@ impl EventLoop {
         let window = u32::try_from(clock.seconds(ADMISSION_WINDOW.as_secs())).unwrap_or(u32::MAX);
         let trace_every = options.trace_packets.unwrap_or(0);
         let config = Config { trace_every, window, ..Config::default() };
+        let (redirects, redirect_errors) = redirects::Watch::begin(redirect_errors);
         let state = State {
             fib: Fib::new(limits),
             attachments: Attachments::new(forwarder(traced), options.xdp_mode),
             resyncs: BTreeMap::new(),
             overruns: 0,
+            redirect_errors,
         };
         let (orders, given) = Orders::channel();
         let started = Instant::now();
@@ -148,6 +152,7 @@ impl EventLoop {
             interlocks: None,
             orders: given,
             pressure,
+            redirects,
         };
         event_loop.admission = event_loop.wanted_admission();
         event_loop.begin(tables)?;
@@ -234,6 +239,7 @@ impl EventLoop {
                 "cannot renew the promise to the data plane; it will pass everything: {error:#}"
             );
         }
+        self.watch_redirects();
         self.confirm_stale();
         self.steer_admission();
         self.steer_pressure();
@@ -299,6 +305,7 @@ impl EventLoop {
             self.resync.note(&event);
             self.tell_link(&state, &event);
             self.follow_link(&mut state, &event);
+            self.forget_failures(&mut state, &event);
             causes.extend(state.fib.apply(event));
         }
         for cause in causes {
@@ -429,7 +436,7 @@ impl EventLoop {
     }
 
     /// Installs what changed. What cannot be written cannot be vouched for.
-    fn install_or_distrust(&mut self, state: &mut State) {
+    pub(super) fn install_or_distrust(&mut self, state: &mut State) {
         if let Err(error) = self.install(state) {
             tracing::error!(
                 "cannot write to the data plane; everything passes until the tables are read anew: {error:#}"

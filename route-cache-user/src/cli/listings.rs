@@ -105,13 +105,14 @@ pub(super) fn interfaces(
 }
 
 /// Also part of `status`.
-pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<6> {
+pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<7> {
     let mut table = Table::new([
         ("INTERFACE", Left),
         ("INDEX", Right),
         ("XDP", Left),
         ("INGRESS", Left),
         ("EGRESS", Left),
+        ("ERRORS", Right),
         ("REASONS", Left),
     ]);
     let yes_or_no = |yes| if yes { "yes" } else { "no" }.to_owned();
@@ -122,6 +123,7 @@ pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<6> {
             interface.mode.clone(),
             yes_or_no(interface.accelerating),
             yes_or_no(interface.egress),
+            or_dash(interface.redirect_errors),
             if interface.reasons.is_empty() {
                 "-".to_owned()
             } else {

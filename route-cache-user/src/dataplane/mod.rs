@@ -1,17 +1,19 @@
 //! The BPF object: checked for, loaded, attached, asked for the time.
 
 pub(crate) mod attach;
+mod btf;
 pub(crate) mod clock;
+mod errors;
 mod requirements;
 #[cfg(test)]
 mod tests;
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{Ebpf, EbpfLoader, programs::Xdp};
-use route_cache_common::{Family as _, V4, V6, maps, programs};
+use route_cache_common::{Family as _, V4, V6, globals, maps, programs};
 
 use self::clock::{Clock, ClockReader};
-use crate::maps::{CloneTables, Counters, Writer};
+use crate::maps::{CloneTables, Counters, RedirectErrors, Writer};
 
 /// The object file, built by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/route-cache.o"));
@@ -37,6 +39,8 @@ pub(crate) struct Dataplane {
     pub(crate) clones: CloneTables,
     /// What it counts.
     pub(crate) counters: Counters,
+    /// What came to nothing after it; or why that is not known.
+    pub(crate) redirect_errors: Result<RedirectErrors>,
     /// Reads the kernel's clock.
     pub(crate) clock_reader: ClockReader,
     /// Tells jiffies.
@@ -52,7 +56,16 @@ impl Dataplane {
     pub(crate) fn load(sizes: Sizes, traced: bool) -> Result<Self> {
         requirements::check()?;
         let cpus = possible_cpus()?;
-        let mut ebpf = EbpfLoader::new()
+        let layout = errors::Layout::read();
+        let mut loader = EbpfLoader::new();
+        if let Ok(layout) = &layout {
+            loader
+                .override_global(globals::NETNS, &layout.netns, true)
+                .override_global(globals::DEVICE_IFINDEX, &layout.ifindex, true)
+                .override_global(globals::DEVICE_NET, &layout.net, true)
+                .override_global(globals::NET_INUM, &layout.inum, true);
+        }
+        let mut ebpf = loader
             .map_max_entries(V4::CLONES, cpus)
             .map_max_entries(V6::CLONES, cpus)
             .map_max_entries(V4::ROUTES, cpus)
@@ -72,7 +85,11 @@ impl Dataplane {
         program(&mut ebpf, forwarder(traced))?
             .load()
             .context("the kernel's verifier refused the forwarder")?;
-        Ok(Self { ebpf, writer, clones, counters, clock_reader, clock })
+        let redirect_errors = layout.and_then(|_known| {
+            errors::attach(&mut ebpf)?;
+            RedirectErrors::take(&mut ebpf)
+        });
+        Ok(Self { ebpf, writer, clones, counters, redirect_errors, clock_reader, clock })
     }
 }
 

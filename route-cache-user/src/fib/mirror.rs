@@ -80,6 +80,8 @@ pub(crate) struct Fib {
     pub(crate) v6: Mirrored<V6>,
     /// What stands against forwarding, found outside the tables.
     pub(crate) interlocks: interlock::Found,
+    /// Interfaces to which redirects fail, and the sentence about it.
+    failing: BTreeMap<Ifindex, String>,
     /// Why the tables are not to be used now, if they are not.
     pub(super) distrust: Option<Cause>,
     pub(super) attached: BTreeSet<Ifindex>,
@@ -102,6 +104,7 @@ impl Fib {
             v4: Mirrored::default(),
             v6: Mirrored::default(),
             interlocks: interlock::Found::default(),
+            failing: BTreeMap::new(),
             distrust: Some(Cause::Start),
             attached: BTreeSet::new(),
             ports: BTreeMap::new(),
@@ -136,7 +139,8 @@ impl Fib {
     /// Whether frames of a family may be redirected out of an interface.
     pub(crate) fn egress(&self, family: IpFamily, ifindex: Ifindex) -> Result<(), Against> {
         self.tables.egress(ifindex, self.limits.bypass)?;
-        match self.against_interface(family, ifindex).first() {
+        let against = self.failing.get(&ifindex);
+        match against.or_else(|| self.against_interface(family, ifindex).first()) {
             Some(reason) => Err(Against { outcome: Outcome::PassEgress, reason: reason.clone() }),
             None => Ok(()),
         }
@@ -154,6 +158,17 @@ impl Fib {
             self.attached.remove(&ifindex);
         }
         self.dirty.interfaces.insert(ifindex);
+    }
+
+    /// Redirects to an interface fail, or may be tried again.
+    pub(crate) fn set_failing(&mut self, ifindex: Ifindex, reason: Option<String>) {
+        let known = match &reason {
+            Some(reason) => self.failing.insert(ifindex, reason.clone()),
+            None => self.failing.remove(&ifindex),
+        };
+        if known != reason {
+            self.dirty.interfaces.insert(ifindex);
+        }
     }
 
     /// Takes in what polling found. Interfaces whose answer changed are judged again.

@@ -12,13 +12,14 @@ use route_cache_common::{Outcome, Tally, V4, V6};
 
 use self::rows::{HOP_STATES, HopNames, clone_entry, hop_entry, hop_state, route_entry};
 use crate::{
-    agent::{Shared, State, orders::Order},
+    agent::{Shared, State, orders::Order, redirects::cause_name},
     config::Effective,
     control::{
         Action, Source,
         protocol::{
             CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus,
-            InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Timeout,
+            InterfaceEntry, NextHopEntry, RedirectErrorEntry, RouteEntry, SettingEntry, Status,
+            Timeout,
         },
     },
     events::{Event, Journal},
@@ -145,6 +146,8 @@ impl Source for View {
                 .map(|(cause, count)| (cause.name().to_owned(), *count))
                 .collect(),
             netlink_overruns: state.overruns,
+            redirect_errors: redirect_errors(&state),
+            redirect_errors_unknown: state.redirect_errors.as_ref().err().cloned(),
             map_memory_bytes: map_memory()?,
             interfaces,
         })
@@ -194,6 +197,7 @@ impl Source for View {
                     accelerating: attached && v4.ingress && state.fib.reasons::<V4>().is_empty(),
                     egress: v4.egress,
                     reasons,
+                    redirect_errors: errors_of(&state, link.ifindex),
                     ipv6: FamilyInterface {
                         accelerating: attached
                             && v6.ingress
@@ -329,6 +333,22 @@ impl View {
         }
         Ok(entries)
     }
+}
+
+fn redirect_errors(state: &State) -> Vec<RedirectErrorEntry> {
+    let errors = state.redirect_errors.iter().flatten();
+    errors
+        .map(|(error, packets)| RedirectErrorEntry {
+            interface: state.fib.tables.link_name(error.ifindex),
+            cause: cause_name(error.cause),
+            packets: *packets,
+        })
+        .collect()
+}
+
+fn errors_of(state: &State, ifindex: Ifindex) -> Option<u64> {
+    let errors = state.redirect_errors.as_ref().ok()?.iter();
+    Some(errors.filter(|(error, _)| error.ifindex == ifindex).map(|(_, packets)| packets).sum())
 }
 
 /// What an interface is good for, for one family.
