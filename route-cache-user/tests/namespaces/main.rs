@@ -14,6 +14,7 @@
 //! - `forwarding`: packets arrive, and their bytes are those of the kernel.
 //! - `next_packet`: routes, next hops, neighbours, interfaces and addresses change.
 //! - `standing_aside`: settings that leave the packets to the kernel.
+//! - `failing`: redirects that come to nothing.
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
@@ -38,6 +39,7 @@ mod clones;
 mod configured;
 mod consistency;
 mod expiry;
+mod failing;
 mod forwarding;
 mod life;
 mod memory;
