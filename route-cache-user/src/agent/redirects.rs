@@ -195,7 +195,7 @@ impl EventLoop {
                 (None, "tried again")
             }
         };
-        state.fib.set_failing(ifindex, reason.clone());
+        state.fib.set_failing(ifindex, reason.as_deref());
         let event = Happening::Egress { dev, state: word.into(), reason };
         self.shared.journal.push(event);
     }

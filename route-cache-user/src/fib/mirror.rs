@@ -161,12 +161,12 @@ impl Fib {
     }
 
     /// Redirects to an interface fail, or may be tried again.
-    pub(crate) fn set_failing(&mut self, ifindex: Ifindex, reason: Option<String>) {
-        let known = match &reason {
-            Some(reason) => self.failing.insert(ifindex, reason.clone()),
+    pub(crate) fn set_failing(&mut self, ifindex: Ifindex, reason: Option<&str>) {
+        let known = match reason {
+            Some(reason) => self.failing.insert(ifindex, reason.to_owned()),
             None => self.failing.remove(&ifindex),
         };
-        if known != reason {
+        if known.as_deref() != reason {
             self.dirty.interfaces.insert(ifindex);
         }
     }

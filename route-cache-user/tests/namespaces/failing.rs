@@ -1,10 +1,6 @@
 //! Redirects that the kernel accepts and that come to nothing: counted, shown, and not repeated for ever.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
 use nix::sys::signal::Signal;
 use route_cache_lab::{Frame, RawSocket, link::offload, wait_until};
@@ -39,6 +35,28 @@ impl Router {
         events.filter(|event| event["event"] == name).collect()
     }
 
+    /// Loses packets: the far end stops taking them while the agent, which would hear of it at once, sleeps.
+    fn lose(&self, count: u64) {
+        self.agent.signal(Signal::SIGSTOP).unwrap();
+        offload(&self.server.namespace, self.server.interface, "gro", false).unwrap();
+        let sender = self.sender();
+        for number in 0..count {
+            sender.send(&self.frame(self.flow(), number as u32)).unwrap();
+        }
+        self.agent.signal(Signal::SIGCONT).unwrap();
+    }
+
+    fn send_long_until_right_is_out_of_use(&self) {
+        let sender = self.sender();
+        wait_until("right to be out of use", PATIENCE, || {
+            for _ in 0..20 {
+                sender.send(&self.long_frame()).unwrap();
+            }
+            self.interface("right").unwrap()["egress"] == false
+        })
+        .unwrap_or_else(|error| panic!("{error:#}; {}", self.story()));
+    }
+
     fn long_frame(&self) -> Vec<u8> {
         let (from, to) = ((self.client.address, PORTS.0), (BEYOND, PORTS.1));
         Frame::udp(from, to, &[0; 1000]).sent_by(&self.client).build()
@@ -59,14 +77,7 @@ fn lost_packets_are_counted_by_interface_and_cause_and_not_those_of_other_namesp
     }
     assert_eq!(router.lost(), []);
 
-    // The agent would hear of it at once.
-    router.agent.signal(Signal::SIGSTOP).unwrap();
-    offload(&router.server.namespace, router.server.interface, "gro", false).unwrap();
-    let sender = router.sender();
-    for number in 0..COUNT {
-        sender.send(&router.frame(router.flow(), number as u32)).unwrap();
-    }
-    router.agent.signal(Signal::SIGCONT).unwrap();
+    router.lose(COUNT);
 
     // Linux 6.3 and newer ask the features first; before, the driver is asked.
     let lost = |cause: &str| vec![("right".to_owned(), cause.to_owned(), COUNT)];
@@ -82,7 +93,7 @@ fn lost_packets_are_counted_by_interface_and_cause_and_not_those_of_other_namesp
     assert_eq!(router.interface("left").unwrap()["redirect_errors"], 0);
     let told = router.events("redirect-errors");
     assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!((&told[0]["dev"], &told[0]["cause"]), (&json!("right"), &json!(cause)));
+    assert_eq!((&told[0]["dev"], &told[0]["cause"]), (&json!("right"), &json!(&cause)));
     let shown = router.agent.cli(&["status"]).unwrap().stdout;
     assert!(shown.contains(&format!("redirect errors   right {cause} 50")), "{shown}");
 
@@ -92,7 +103,10 @@ fn lost_packets_are_counted_by_interface_and_cause_and_not_those_of_other_namesp
     offload(&router.server.namespace, router.server.interface, "gro", true).unwrap();
     router.await_forwarding(router.flow());
     assert_eq!(router.lost(), lost(&cause));
-    assert_eq!(twin.lost(), [], "{}", twin.story());
+    // Its own, once they are told, and none of the others.
+    twin.lose(3);
+    wait_until("the twin's packets to be told", PATIENCE, || !twin.lost().is_empty()).unwrap();
+    assert_eq!(twin.lost(), [("right".to_owned(), cause, 3)], "{}", twin.story());
 }
 
 #[test]
@@ -106,19 +120,8 @@ fn an_egress_that_takes_nothing_is_taken_out_of_use_and_comes_back() {
     let is_long = |frame: &[u8]| frame.len() > 1000;
     // What the far end takes does not show at this one.
     mtu("600");
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let long_frames = scope.spawn(|| {
-            let sender = router.sender();
-            while !over.load(Ordering::Relaxed) {
-                sender.send(&router.long_frame()).unwrap();
-                thread::sleep(Duration::from_millis(5));
-            }
-        });
-        router.await_interface_reason("right", "redirects to right fail (dropped): ");
-        over.store(true, Ordering::Relaxed);
-        long_frames.join().unwrap();
-    });
+    router.send_long_until_right_is_out_of_use();
+    router.await_interface_reason("right", "redirects to right fail (dropped): ");
     let row = router.interface("right").unwrap();
     assert_eq!((&row["egress"], &row["accelerating"]), (&json!(false), &json!(true)), "{row}");
     assert_eq!(router.get(&BEYOND.to_string())["outcome"], "pass_egress");
@@ -155,14 +158,7 @@ fn a_change_of_the_link_ends_the_back_off() {
     let router = Router::forwarding("failing-link");
     let argv = |mtu| ["ip", "link", "set", router.server.interface, "mtu", mtu];
     router.server.namespace.exec(&argv("600")).unwrap();
-    let sender = router.sender();
-    wait_until("right to be out of use", PATIENCE, || {
-        for _ in 0..20 {
-            sender.send(&router.long_frame()).unwrap();
-        }
-        router.interface("right").unwrap()["egress"] == false
-    })
-    .unwrap_or_else(|error| panic!("{error:#}; {}", router.story()));
+    router.send_long_until_right_is_out_of_use();
     router.server.namespace.exec(&argv("1500")).unwrap();
     // Sooner than the back-off is over; the event tells that it was not waited for.
     router.ip("link set right mtu 1400");
