@@ -133,7 +133,7 @@ fn an_egress_that_takes_nothing_is_taken_out_of_use_and_comes_back() {
 
     // What the kernel can deliver arrives, and nothing is redirected.
     let forwarded = router.forwarded();
-    router.while_flowing(|| thread::yield_now());
+    router.while_flowing(thread::yield_now);
     assert_eq!(router.forwarded(), forwarded, "{}", router.story());
     assert_eq!(router.lost(), lost);
 
