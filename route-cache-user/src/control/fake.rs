@@ -19,7 +19,7 @@ use super::{
     Action, Source,
     protocol::{
         CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus, InterfaceEntry,
-        NextHopEntry, RouteEntry, SettingEntry, Status, Tiers, Timeout, Walked,
+        NextHopEntry, RedirectErrorEntry, RouteEntry, SettingEntry, Status, Tiers, Timeout, Walked,
     },
 };
 use crate::events::{Event, Journal};
@@ -99,6 +99,12 @@ impl Source for Fake {
             next_hops: counts(&[("usable", 1), ("incomplete", 1)]),
             resyncs: counts(&[("start", 1)]),
             netlink_overruns: 0,
+            redirect_errors: vec![RedirectErrorEntry {
+                interface: "eth1".into(),
+                cause: "ENXIO".into(),
+                packets: 17,
+            }],
+            redirect_errors_unknown: None,
             map_memory_bytes: 31_457_280,
             interfaces: self.interfaces()?,
         })
@@ -176,6 +182,7 @@ impl Source for Fake {
             accelerating: reasons.is_empty(),
             egress: reasons.is_empty(),
             reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+            redirect_errors: Some(if name == "eth1" { 17 } else { 0 }),
             ipv6: FamilyInterface {
                 accelerating: reasons.is_empty(),
                 egress: reasons.is_empty(),

@@ -16,13 +16,15 @@ use crate::{
     agent::{
         Shared, State,
         orders::{Order, admission_mode},
+        redirects::cause_name,
     },
     config::Effective,
     control::{
         Action, Source,
         protocol::{
             CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus,
-            InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Tiers, Timeout,
+            InterfaceEntry, NextHopEntry, RedirectErrorEntry, RouteEntry, SettingEntry, Status,
+            Tiers, Timeout,
         },
     },
     events::{Event, Journal},
@@ -155,6 +157,8 @@ impl Source for View {
                 .map(|(cause, count)| (cause.name().to_owned(), *count))
                 .collect(),
             netlink_overruns: state.overruns,
+            redirect_errors: redirect_errors(&state),
+            redirect_errors_unknown: state.redirect_errors.as_ref().err().cloned(),
             map_memory_bytes: map_memory()?,
             interfaces,
         })
@@ -210,6 +214,7 @@ impl Source for View {
                     accelerating: asked_for && v4.ingress && state.fib.reasons::<V4>().is_empty(),
                     egress: v4.egress,
                     reasons,
+                    redirect_errors: errors_of(&state, link.ifindex),
                     ipv6: FamilyInterface {
                         accelerating: asked_for
                             && v6.ingress
@@ -360,6 +365,22 @@ impl View {
         let untold = self.shared.flows.untold(cpu);
         untold.with_context(|| format!("cannot read the flows of CPU {cpu}"))
     }
+}
+
+fn redirect_errors(state: &State) -> Vec<RedirectErrorEntry> {
+    let errors = state.redirect_errors.iter().flatten();
+    errors
+        .map(|(error, packets)| RedirectErrorEntry {
+            interface: state.fib.tables.link_name(error.ifindex),
+            cause: cause_name(error.cause),
+            packets: *packets,
+        })
+        .collect()
+}
+
+fn errors_of(state: &State, ifindex: Ifindex) -> Option<u64> {
+    let errors = state.redirect_errors.as_ref().ok()?.iter();
+    Some(errors.filter(|(error, _)| error.ifindex == ifindex).map(|(_, packets)| packets).sum())
 }
 
 /// What an interface is good for, for one family.
