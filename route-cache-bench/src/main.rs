@@ -17,7 +17,6 @@ mod router;
 mod routes;
 mod scenario;
 mod statistics;
-mod sys;
 mod targets;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -135,7 +135,7 @@ pub(crate) fn scenario(
                     scenario.title()
                 )
             })?;
-            entrant.hits += moved.outcomes.get("forwarded_clone").copied().unwrap_or_default();
+            entrant.hits += contender::hits(&moved.outcomes);
             entrant.from_list += moved.from_list;
             entrant.measured.ns.push(mean(&ns));
             entrant.measured.mpps.push(ns.iter().map(|ns| 1e3 / ns).sum());

@@ -8,28 +8,22 @@ use std::{
     collections::BTreeMap,
     fs,
     net::Ipv4Addr,
-    os::fd::AsFd as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{
-        Array, DevMap, LpmTrie, Map, MapInfo, PerCpuArray, PerCpuValues, ProgramArray,
-        lpm_trie::Key,
-    },
+    maps::{Array, DevMap, LpmTrie, Map, PerCpuArray, PerCpuValues, ProgramArray, lpm_trie::Key},
     programs::{ProgramFd, ProgramInfo, Xdp, XdpMode, loaded_programs},
 };
 use route_cache_bench_ebpf::{Hop, PAGE, PAGES, Position, Traffic};
-use route_cache_common::{Family as _, V4};
 use route_cache_lab::{Agent, Namespace, Snmp};
 
 use crate::{
     contender::{self, Program},
     frame, machine,
     routes::{self, GATEWAYS, Route},
-    sys,
 };
 
 /// Clones that a CPU can hold: the longest list must fit in half of it, beyond which clones are made more reluctantly.
@@ -90,18 +84,16 @@ impl Router {
         let agent = Agent::setup(plan.agent)?
             .arguments(&["--netns", namespace.name(), "--interface", "in"])
             .arguments(&["--clones-per-cpu", CLONES_PER_CPU])
+            .arguments(if plan.cached { &[] } else { &["--cache=off"] })
             .start()?;
         let mut router = Self { ebpf, agent, namespace, ingress };
-        router.enter_programs(plan.cached)?;
+        router.enter_programs()?;
         Ok(router)
     }
 
     /// Puts the contenders where the generator finds them.
-    fn enter_programs(&mut self, cached: bool) -> Result<()> {
+    fn enter_programs(&mut self) -> Result<()> {
         let attached = self.attached_program()?;
-        if !cached {
-            take_clone_tables_away(&attached)?;
-        }
         let agent = attached.fd()?;
         for (index, contender) in contender::ALL.iter().enumerate() {
             let own;
@@ -174,19 +166,6 @@ impl Router {
     fn map(&self, name: &str) -> Result<&Map> {
         self.ebpf.map(name).with_context(|| format!("the bench's object has no map {name}"))
     }
-}
-
-/// From then on every packet is looked up in the routes, and none makes a clone.
-fn take_clone_tables_away(program: &ProgramInfo) -> Result<()> {
-    for id in program.map_ids()?.unwrap_or_default() {
-        let info = MapInfo::from_id(id)?;
-        if info.name_as_str() == Some(V4::CLONES) {
-            let fd = info.fd()?;
-            (0..info.max_entries()).try_for_each(|cpu| sys::delete(fd.as_fd(), cpu))?;
-            return Ok(());
-        }
-    }
-    bail!("the agent's program has no map {}: it cannot be measured without", V4::CLONES)
 }
 
 /// `route_cache_packets_total{outcome="forwarded_clone"} 12`.

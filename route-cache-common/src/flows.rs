@@ -90,6 +90,11 @@ pub const fn flow_set(key: FlowKey, seed: [u64; 4], sets: u32) -> u32 {
     ((hash >> 32).wrapping_mul(sets as u64) >> 32) as u32
 }
 
+#[cfg(feature = "user")]
+// SAFETY: repr(C) integers, 2 * 32 = 64 bytes without padding.
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for FlowSet {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,8 +131,3 @@ mod tests {
         }
     }
 }
-
-#[cfg(feature = "user")]
-// SAFETY: repr(C) integers, 2 * 32 = 64 bytes without padding.
-#[allow(unsafe_code)]
-unsafe impl aya::Pod for FlowSet {}

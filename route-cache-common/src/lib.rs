@@ -7,6 +7,7 @@
 
 pub mod clones;
 pub mod config;
+pub mod errors;
 pub mod family;
 pub mod flows;
 pub mod index;
@@ -16,6 +17,7 @@ pub mod route;
 
 pub use clones::{ClonedRoute, Tally};
 pub use config::{Config, Port};
+pub use errors::RedirectError;
 pub use family::{Address4, Address6, Family, V4, V6};
 pub use flows::{Flow, FlowKey, FlowSet};
 pub use next_hop::{NextHop, NextHopId};
@@ -69,6 +71,8 @@ pub mod maps {
     pub const SEEN: &str = "SEEN";
     /// `ARRAY` of one [`crate::config::ClockReading`].
     pub const CLOCK: &str = "CLOCK";
+    /// `HASH` of packets by [`crate::RedirectError`].
+    pub const REDIRECT_ERRORS: &str = "REDIRECT_ERRORS";
 }
 
 /// Names of global constants of the object, set before it is loaded.
@@ -77,6 +81,14 @@ pub mod globals {
     pub const FLOW_SETS: &str = "FLOW_SETS";
     /// `[u64; 4]`: odd and secret, see [`crate::flows::flow_set`].
     pub const FLOW_SEED: &str = "FLOW_SEED";
+    /// `u32`: the network namespace served, by the inode number of `/proc/PID/ns/net`.
+    pub const NETNS: &str = "NETNS";
+    /// `u32`: offset of `net_device.ifindex` in the running kernel.
+    pub const DEVICE_IFINDEX: &str = "DEVICE_IFINDEX";
+    /// `u32`: offset of `net_device.nd_net.net`.
+    pub const DEVICE_NET: &str = "DEVICE_NET";
+    /// `u32`: offset of `net.ns.inum`.
+    pub const NET_INUM: &str = "NET_INUM";
 }
 
 /// Names of the programs, as they stand in the object file.
@@ -87,4 +99,10 @@ pub mod programs {
     pub const FORWARD_TRACED: &str = "route_cache_traced";
     /// Reads the kernel's clocks into [`crate::maps::CLOCK`].
     pub const CLOCK: &str = "route_cache_clock";
+    /// Programs on raw tracepoints that count what came of redirects, and those tracepoints.
+    pub const ON_TRACEPOINTS: [(&str, &str); 3] = [
+        ("route_cache_redirect_err", "xdp_redirect_err"),
+        ("route_cache_devmap_xmit", "xdp_devmap_xmit"),
+        ("route_cache_exception", "xdp_exception"),
+    ];
 }

@@ -105,6 +105,8 @@ impl Place {
             // Every packet that deserves an ICMP error gets it.
             ("net/ipv4/icmp_ratemask", "0"),
             ("net/ipv6/icmp/ratelimit", "0"),
+            // The label of an answer depends on more than what it answers.
+            ("net/ipv6/auto_flowlabels", "0"),
             ("net/ipv6/conf/all/disable_ipv6", "0"),
             ("net/ipv6/conf/default/disable_ipv6", "1"),
             ("net/ipv6/conf/all/accept_dad", "0"),

@@ -63,6 +63,13 @@ pub fn cpu() -> u32 {
     unsafe { helpers::generated::bpf_get_smp_processor_id() }
 }
 
+/// What lies at an address of the kernel's; nothing if it cannot be read.
+#[inline(always)]
+pub fn read<T: Copy>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { helpers::bpf_probe_read_kernel(address as *const T) }.ok()
+}
+
 /// True once in `n` times on average; never if `n` is 0.
 #[inline(always)]
 pub fn one_in(n: u32) -> bool {

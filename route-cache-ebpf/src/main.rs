@@ -26,6 +26,7 @@
 mod admission;
 mod admit;
 mod clones;
+mod errors;
 mod family;
 mod flow_hash;
 mod flows;

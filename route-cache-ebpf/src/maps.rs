@@ -7,6 +7,7 @@
 //! | `CLONES*` | the program inserts and counts, the agent deletes |
 //! | `NEXT_HOPS_TOUCHED` | the program sets, the agent clears |
 //! | `OUTCOMES`, `TALLIES`, `ADMISSION`, `SEEN`, `CLOCK` | the program |
+//! | `REDIRECT_ERRORS` | the tracepoint programs insert and count, the agent deletes |
 //!
 //! The sizes here are placeholders where the agent sets them at load.
 
@@ -14,12 +15,14 @@
 
 use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, xdp_action::XDP_PASS},
-    btf_maps::{Array, ArrayOfMaps, DevMap, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
+    btf_maps::{
+        Array, ArrayOfMaps, DevMap, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, lpm_trie::Key,
+    },
     macros::btf_map,
 };
 use route_cache_common::{
     Action, Address4, ClonedRoute, Config, Family, FlowKey, FlowSet, MAX_IFINDEX, NextHop,
-    NextHopId, Outcome, Port, Route, Tally, V4, V6,
+    NextHopId, Outcome, Port, RedirectError, Route, Tally, V4, V6,
     clones::{Admission, CloneWords},
     config::ClockReading,
     flows::flow_set,
@@ -220,12 +223,45 @@ static ADMISSION: PerCpuArray<Admission, 1> = PerCpuArray::new();
 static SEEN: PerCpuArray<u64, { Admission::SEEN as usize }> = PerCpuArray::new();
 #[btf_map]
 static CLOCK: Array<ClockReading, 1> = Array::new();
+#[btf_map]
+static REDIRECT_ERRORS: PerCpuHashMap<u64, u64, 1024> = PerCpuHashMap::new();
 
 /// Set before the program is loaded; the verifier takes them as constants.
 #[unsafe(no_mangle)]
 static FLOW_SETS: u32 = 0;
 #[unsafe(no_mangle)]
 static FLOW_SEED: [u64; 4] = [1; 4];
+#[unsafe(no_mangle)]
+static NETNS: u32 = 0;
+#[unsafe(no_mangle)]
+static DEVICE_IFINDEX: u32 = 0;
+#[unsafe(no_mangle)]
+static DEVICE_NET: u32 = 0;
+#[unsafe(no_mangle)]
+static NET_INUM: u32 = 0;
+
+/// The network namespace served, and where the running kernel keeps what tells a device's own.
+#[inline(always)]
+pub fn device_layout() -> DeviceLayout {
+    DeviceLayout {
+        netns: constant(&NETNS),
+        ifindex: constant(&DEVICE_IFINDEX),
+        net: constant(&DEVICE_NET),
+        inum: constant(&NET_INUM),
+    }
+}
+
+/// What [`device_layout`] tells.
+pub struct DeviceLayout {
+    /// Inode number of the namespace served.
+    pub netns: u32,
+    /// Offset of `net_device.ifindex`.
+    pub ifindex: u32,
+    /// Offset of `net_device.nd_net.net`.
+    pub net: u32,
+    /// Offset of `net.ns.inum`.
+    pub inum: u32,
+}
 
 /// The value that was set, not the one that stands in the source.
 #[inline(always)]
@@ -438,6 +474,22 @@ pub fn tally(tally: Tally) {
     if let Some(count) = TALLIES.get_ptr_mut(tally as u32) {
         // SAFETY: a checked element pointer of this CPU's own copy.
         unsafe { *count += 1 }
+    }
+}
+
+/// Counts packets whose redirect failed. Nothing is counted if the map is full.
+#[inline(always)]
+pub fn count_error(error: RedirectError, packets: u64) {
+    let key = error.pack();
+    if let Some(count) = REDIRECT_ERRORS.get_ptr_mut(key) {
+        // SAFETY: a checked element pointer of this CPU's own copy; the kernel redirects with softirqs off.
+        unsafe { *count += packets }
+    } else if REDIRECT_ERRORS.insert(key, packets, u64::from(BPF_NOEXIST)).is_err()
+        // Another CPU was first.
+        && let Some(count) = REDIRECT_ERRORS.get_ptr_mut(key)
+    {
+        // SAFETY: as above.
+        unsafe { *count += packets }
     }
 }
 

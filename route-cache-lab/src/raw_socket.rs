@@ -48,9 +48,15 @@ impl RawSocket {
     /// # Errors
     /// If the kernel refuses, for example with `EMSGSIZE` because it is larger than the interface's MTU allows.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let began = Instant::now();
         let sent = loop {
             match write(&self.socket, frame) {
-                Err(Errno::EAGAIN) => self.poll(PollFlags::POLLOUT, Duration::from_secs(1))?,
+                Err(Errno::EAGAIN) => {
+                    let _writable = self.poll(PollFlags::POLLOUT, Duration::from_secs(1))?;
+                }
+                // The ring of the veth's peer is full, and the frame was dropped: its reader needs the processor.
+                Err(Errno::ENOBUFS) if began.elapsed() < PATIENCE => std::thread::yield_now(),
                 result => break result,
             };
         };

@@ -4,9 +4,10 @@
 //! - [`CloneTables`]: the clones, a [`CloneTable`] for each CPU and family, which the program makes and the sweeper deletes.
 //! - [`FlowTables`]: the flows, read only.
 //! - [`Counters`], [`Generations`]: read only.
+//! - [`RedirectErrors`]: the tracepoint programs count, the agent deletes.
 
 use std::{
-    collections::HashMap as StdHashMap,
+    collections::{BTreeMap, HashMap as StdHashMap},
     io,
     marker::PhantomData,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -19,12 +20,13 @@ use aya::{
     Ebpf,
     maps::{
         Array, ArrayOfMaps, HashMap, InnerMap, LpmTrie, Map, MapData, MapError, PerCpuArray,
-        lpm_trie::Key, xdp::DevMap,
+        PerCpuHashMap, lpm_trie::Key, xdp::DevMap,
     },
 };
 use ipnet::Ipv4Net;
 use route_cache_common::{
-    Address4, ClonedRoute, Config, Family, Flow, FlowSet, NextHop, Outcome, Tally, V4, V6,
+    Address4, ClonedRoute, Config, Family, Flow, FlowSet, NextHop, Outcome, RedirectError, Tally,
+    V4, V6,
     clones::CloneWords,
     config::ClockReading,
     index::{ASK_TRIE, Code, INDEX_PREFIX_LEN},
@@ -517,6 +519,30 @@ impl Counters {
     pub(crate) fn tally(&self, tally: Tally) -> Result<Vec<u64>> {
         let by_cpu = self.tallies.get(&(tally as u32), 0).context("cannot read the tallies")?;
         Ok(by_cpu.iter().copied().collect())
+    }
+}
+
+/// Redirects that came to nothing.
+pub(crate) struct RedirectErrors(PerCpuHashMap<MapData, u64, u64>);
+
+impl RedirectErrors {
+    /// Takes the map out of the object.
+    pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        take(ebpf, maps::REDIRECT_ERRORS).map(Self)
+    }
+
+    /// Packets since start, over all CPUs.
+    pub(crate) fn read(&self) -> Result<BTreeMap<RedirectError, u64>> {
+        let counts = self.0.iter().map(|entry| {
+            let (key, by_cpu) = entry.context("cannot read the counters of redirect errors")?;
+            Ok((RedirectError::unpack(key), by_cpu.iter().sum()))
+        });
+        counts.collect()
+    }
+
+    /// Forgets what an interface had that is gone.
+    pub(crate) fn forget(&mut self, error: RedirectError) -> Result<()> {
+        self.0.remove(&error.pack()).context("cannot remove a counter of redirect errors")
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     breaker::{Breaker, Forwarded},
     orders::{Ordered, Orders},
     pressure::Watch,
+    redirects,
     resync::{Resync, Step, finished},
     trace,
 };
@@ -88,6 +89,7 @@ pub(super) struct EventLoop {
     interlocks: Option<JoinHandle<Result<interlock::Found>>>,
     orders: mpsc::Receiver<Ordered>,
     pub(super) pressure: Watch,
+    pub(super) redirects: redirects::Watch,
 }
 
 impl EventLoop {
@@ -105,8 +107,16 @@ impl EventLoop {
         let tables = dump::all().context("cannot read the kernel's tables")?;
         wanted.check(tables.links.values().map(|link| link.name.as_str()))?;
         let traced = options.trace_packets.is_some();
-        let Dataplane { mut ebpf, writer, clones, flows, counters, clock_reader, clock } =
-            Dataplane::load(sizes, traced)?;
+        let Dataplane {
+            mut ebpf,
+            writer,
+            clones,
+            flows,
+            counters,
+            redirect_errors,
+            clock_reader,
+            clock,
+        } = Dataplane::load(sizes, traced)?;
         if traced {
             trace::packets(&mut ebpf)?;
         }
@@ -119,11 +129,13 @@ impl EventLoop {
         let window = u32::try_from(clock.seconds(ADMISSION_WINDOW.as_secs())).unwrap_or(u32::MAX);
         let trace_every = options.trace_packets.unwrap_or(0);
         let config = Config { trace_every, window, ..Config::default() };
+        let (redirects, redirect_errors) = redirects::Watch::begin(redirect_errors);
         let state = State {
             fib: Fib::new(limits),
             attachments: Attachments::new(forwarder(traced), options.xdp_mode),
             resyncs: BTreeMap::new(),
             overruns: 0,
+            redirect_errors,
         };
         let (orders, given) = Orders::channel();
         let started = Instant::now();
@@ -168,6 +180,7 @@ impl EventLoop {
             interlocks: None,
             orders: given,
             pressure,
+            redirects,
         };
         event_loop.tiers = event_loop.wanted_tiers();
         event_loop.begin(tables)?;
@@ -257,6 +270,7 @@ impl EventLoop {
             }
             self.shared.audit.caught_up.note();
         }
+        self.watch_redirects();
         self.confirm_stale();
         self.read_breaker(since_last.unwrap_or(TICK));
         self.steer_tiers();
@@ -344,6 +358,7 @@ impl EventLoop {
             self.resync.note(&event);
             self.tell_link(&state, &event);
             self.follow_link(&mut state, &event);
+            self.forget_failures(&mut state, &event);
             causes.extend(state.fib.apply(event));
         }
         for cause in causes {
@@ -495,7 +510,7 @@ impl EventLoop {
     }
 
     /// Installs what changed. What cannot be written cannot be vouched for.
-    fn install_or_distrust(&mut self, state: &mut State) {
+    pub(super) fn install_or_distrust(&mut self, state: &mut State) {
         if let Err(error) = self.install(state) {
             tracing::error!(
                 "cannot write to the data plane; everything passes until the tables are read anew: {error:#}"

@@ -8,9 +8,11 @@
 //! ```
 
 mod breaker;
+mod egress_breaker;
 mod event_loop;
 pub(crate) mod orders;
 mod pressure;
+pub(crate) mod redirects;
 mod resync;
 mod trace;
 
@@ -139,6 +141,8 @@ pub(crate) struct State {
     pub(crate) resyncs: BTreeMap<Cause, u64>,
     /// Times the kernel dropped messages.
     pub(crate) overruns: u64,
+    /// Redirects that came to nothing, as of the last second; or why they are not counted.
+    pub(crate) redirect_errors: Result<redirects::Errors, String>,
 }
 
 impl Shared {

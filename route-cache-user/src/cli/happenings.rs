@@ -46,6 +46,13 @@ pub(super) fn describe(entry: &Entry) -> String {
         Event::Admission { mode } => write!(line, "admission of clones: {mode}"),
         Event::Resync { cause } => write!(line, "resync ({cause})"),
         Event::Link { dev, state } => write!(line, "link {dev} {state}"),
+        Event::RedirectErrors { dev, cause, count } => {
+            write!(line, "{count} redirected packets lost at {dev} ({cause})")
+        }
+        Event::Egress { dev, state, reason: Some(reason) } => {
+            write!(line, "egress {dev} {state}: {reason}")
+        }
+        Event::Egress { dev, state, reason: None } => write!(line, "egress {dev} {state}"),
         Event::Setting { name, from, to, origin } => {
             write!(line, "{name} set from {from} to {to} ({origin})")
         }

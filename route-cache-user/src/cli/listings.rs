@@ -105,7 +105,7 @@ pub(super) fn interfaces(
 }
 
 /// Also part of `status`.
-pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<8> {
+pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<9> {
     let mut table = Table::new([
         ("INTERFACE", Left),
         ("INDEX", Right),
@@ -114,6 +114,7 @@ pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<8> {
         ("EGRESS", Left),
         ("INGRESS6", Left),
         ("EGRESS6", Left),
+        ("ERRORS", Right),
         ("REASONS", Left),
     ]);
     let yes_or_no = |yes| if yes { "yes" } else { "no" }.to_owned();
@@ -126,6 +127,7 @@ pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<8> {
             yes_or_no(interface.egress),
             yes_or_no(interface.ipv6.accelerating),
             yes_or_no(interface.ipv6.egress),
+            or_dash(interface.redirect_errors),
             reasons(interface),
         ]);
     }

@@ -13,7 +13,7 @@ use super::{
         Table, printable,
     },
 };
-use crate::control::protocol::Status;
+use crate::control::protocol::{RedirectErrorEntry, Status};
 
 pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     write_verdict(status, out)?;
@@ -37,6 +37,7 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         "audits            {}, disagreements {}",
         status.audits, status.audit_mismatches
     )?;
+    writeln!(out, "redirect errors   {}", redirect_errors(status))?;
     writeln!(out, "map memory        {} bytes", status.map_memory_bytes)?;
     writeln!(out)?;
     setting_table(status).write("", out)
@@ -125,6 +126,18 @@ fn setting_table(status: &Status) -> Table<3> {
         ]);
     }
     table
+}
+
+/// `right ENXIO 12`, or why they are not counted.
+fn redirect_errors(status: &Status) -> String {
+    if let Some(why) = &status.redirect_errors_unknown {
+        return format!("not counted: {}", printable(why));
+    }
+    let entry = |entry: &RedirectErrorEntry| {
+        format!("{} {} {}", printable(&entry.interface), printable(&entry.cause), entry.packets)
+    };
+    let entries: Vec<_> = status.redirect_errors.iter().map(entry).collect();
+    if entries.is_empty() { "0".to_owned() } else { entries.join(", ") }
 }
 
 /// `usable 12, incomplete 1`.

@@ -19,8 +19,8 @@ use super::{
     Action, Source,
     protocol::{
         AuditReport, AuditedClone, CloneEntry, CloneTable, Count, Explanation, FamilyInterface,
-        FamilyStatus, InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Tiers,
-        Timeout, Walked,
+        FamilyStatus, InterfaceEntry, NextHopEntry, RedirectErrorEntry, RouteEntry, SettingEntry,
+        Status, Tiers, Timeout, Walked,
     },
 };
 use crate::events::{Event, Journal};
@@ -102,6 +102,12 @@ impl Source for Fake {
             netlink_overruns: 0,
             audits: 12,
             audit_mismatches: 1,
+            redirect_errors: vec![RedirectErrorEntry {
+                interface: "eth1".into(),
+                cause: "ENXIO".into(),
+                packets: 17,
+            }],
+            redirect_errors_unknown: None,
             map_memory_bytes: 31_457_280,
             interfaces: self.interfaces()?,
         })
@@ -179,6 +185,7 @@ impl Source for Fake {
             accelerating: reasons.is_empty(),
             egress: reasons.is_empty(),
             reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+            redirect_errors: Some(if name == "eth1" { 17 } else { 0 }),
             ipv6: FamilyInterface {
                 accelerating: reasons.is_empty(),
                 egress: reasons.is_empty(),

@@ -130,6 +130,10 @@ pub(crate) struct Status {
     pub(crate) audits: u64,
     /// Clones that disagreed with it, and were removed.
     pub(crate) audit_mismatches: u64,
+    /// Packets lost behind the data plane, by interface and cause.
+    pub(crate) redirect_errors: Vec<RedirectErrorEntry>,
+    /// Why those are not counted; nothing if they are.
+    pub(crate) redirect_errors_unknown: Option<String>,
     /// Bytes of kernel memory the maps take now, as the kernel accounts them. Clones and routes come on top as they are made.
     pub(crate) map_memory_bytes: u64,
     /// Interfaces the agent is attached to or wants to be.
@@ -146,6 +150,17 @@ pub(crate) struct Tiers {
     pub(crate) clones: String,
     /// Whether IPv4 routes are looked up in the index first.
     pub(crate) index: bool,
+}
+
+/// Packets that the data plane redirected and that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RedirectErrorEntry {
+    /// The egress interface; of the cause `exception` the ingress interface.
+    pub(crate) interface: String,
+    /// The kernel's error, such as `ENXIO`; `dropped` if the driver names none; or `exception`.
+    pub(crate) cause: String,
+    /// Packets since start.
+    pub(crate) packets: u64,
 }
 
 /// Whether a family is forwarded.
@@ -332,6 +347,8 @@ pub(crate) struct InterfaceEntry {
     pub(crate) egress: bool,
     /// What stands against either.
     pub(crate) reasons: Vec<String>,
+    /// Redirected packets lost here since start, for any cause; nothing if they are not counted.
+    pub(crate) redirect_errors: Option<u64>,
     /// The same of IPv6.
     pub(crate) ipv6: FamilyInterface,
 }

@@ -1,7 +1,9 @@
 //! The BPF object: checked for, loaded, attached, asked for the time.
 
 pub(crate) mod attach;
+mod btf;
 pub(crate) mod clock;
+mod errors;
 mod requirements;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,7 @@ use route_cache_common::{
 };
 
 use self::clock::{Clock, ClockReader};
-use crate::maps::{CloneTables, Counters, FlowTables, Writer};
+use crate::maps::{CloneTables, Counters, FlowTables, RedirectErrors, Writer};
 
 /// The object file, built by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/route-cache.o"));
@@ -55,6 +57,8 @@ pub(crate) struct Dataplane {
     pub(crate) flows: FlowTables,
     /// What it counts.
     pub(crate) counters: Counters,
+    /// What came to nothing after it; or why that is not known.
+    pub(crate) redirect_errors: Result<RedirectErrors>,
     /// Reads the kernel's clock.
     pub(crate) clock_reader: ClockReader,
     /// Tells jiffies.
@@ -72,7 +76,16 @@ impl Dataplane {
         let cpus = possible_cpus()?;
         let (flow_sets, flow_seed) = (sizes.flow_sets(), flow_seed()?);
         let all_flow_sets = flow_sets.saturating_mul(cpus).max(1);
-        let mut ebpf = EbpfLoader::new()
+        let layout = errors::Layout::read();
+        let mut loader = EbpfLoader::new();
+        if let Ok(layout) = &layout {
+            loader
+                .override_global(globals::NETNS, &layout.netns, true)
+                .override_global(globals::DEVICE_IFINDEX, &layout.ifindex, true)
+                .override_global(globals::DEVICE_NET, &layout.net, true)
+                .override_global(globals::NET_INUM, &layout.inum, true);
+        }
+        let mut ebpf = loader
             .override_global(globals::FLOW_SETS, &flow_sets, true)
             .override_global(globals::FLOW_SEED, &flow_seed[..], true)
             .map_max_entries(V4::FLOWS, all_flow_sets)
@@ -100,7 +113,11 @@ impl Dataplane {
         program(&mut ebpf, forwarder(traced))?
             .load()
             .context("the kernel's verifier refused the forwarder")?;
-        Ok(Self { ebpf, writer, clones, flows, counters, clock_reader, clock })
+        let redirect_errors = layout.and_then(|_known| {
+            errors::attach(&mut ebpf)?;
+            RedirectErrors::take(&mut ebpf)
+        });
+        Ok(Self { ebpf, writer, clones, flows, counters, redirect_errors, clock_reader, clock })
     }
 }
 

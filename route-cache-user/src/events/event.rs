@@ -105,6 +105,24 @@ pub(crate) enum Event {
         /// What it is now.
         state: Word,
     },
+    /// Packets were lost behind the data plane, the first for a while of that interface and cause.
+    RedirectErrors {
+        /// Where.
+        dev: String,
+        /// Why: as in the metrics.
+        cause: String,
+        /// How many in the last second.
+        count: u64,
+    },
+    /// An egress was taken out of use because redirects to it fail, or is tried again.
+    Egress {
+        /// Which.
+        dev: String,
+        /// `out of use` or `tried again`.
+        state: Word,
+        /// Why.
+        reason: Option<String>,
+    },
     /// A setting changed.
     Setting {
         /// Which.

@@ -93,6 +93,8 @@ pub(crate) struct Fib {
     pub(crate) v6: Mirrored<V6>,
     /// What stands against forwarding, found outside the tables.
     pub(crate) interlocks: interlock::Found,
+    /// Interfaces to which redirects fail, and the sentence about it.
+    failing: BTreeMap<Ifindex, String>,
     /// Why the tables are not to be used now, if they are not.
     pub(super) distrust: Option<Cause>,
     /// Interfaces the program is attached to, and whose frames it may forward there: those of all VLAN devices and of
@@ -121,6 +123,7 @@ impl Fib {
             v4: Mirrored::default(),
             v6: Mirrored::default(),
             interlocks: interlock::Found::default(),
+            failing: BTreeMap::new(),
             distrust: Some(Cause::Start),
             attached: BTreeMap::new(),
             ports: BTreeMap::new(),
@@ -162,8 +165,9 @@ impl Fib {
     pub(crate) fn egress(&self, family: IpFamily, ifindex: Ifindex) -> Result<(), Against> {
         self.tables.egress(ifindex, self.limits.bypass)?;
         let devices = [ifindex, self.tables.port_of(ifindex)];
-        let mut found = devices.iter().filter_map(|i| self.against_interface(family, *i).first());
-        match found.next() {
+        let failing = devices.iter().filter_map(|i| self.failing.get(i));
+        let interlocks = devices.iter().filter_map(|i| self.against_interface(family, *i).first());
+        match failing.chain(interlocks).next() {
             Some(reason) => Err(Against { outcome: Outcome::PassEgress, reason: reason.clone() }),
             None => Ok(()),
         }
@@ -208,6 +212,17 @@ impl Fib {
             None => false,
             Some(None) => true,
             Some(Some(devices)) => devices.contains(&ifindex),
+        }
+    }
+
+    /// Redirects to an interface fail, or may be tried again.
+    pub(crate) fn set_failing(&mut self, ifindex: Ifindex, reason: Option<&str>) {
+        let known = match reason {
+            Some(reason) => self.failing.insert(ifindex, reason.to_owned()),
+            None => self.failing.remove(&ifindex),
+        };
+        if known.as_deref() != reason {
+            self.dirty.interfaces.insert(ifindex);
         }
     }
 

@@ -70,6 +70,10 @@ impl Collector for Snapshot {
                 samples.add(&of::INTERFACE_ACCELERATING, labels, f64::from(accelerating));
             }
         }
+        for error in &status.redirect_errors {
+            let labels = [error.interface.as_str(), error.cause.as_str()];
+            samples.add(&of::REDIRECT_ERRORS, labels, error.packets as f64);
+        }
         for (family, counts) in [
             (&of::ROUTES, &status.routes),
             (&of::NEXT_HOPS, &status.next_hops),

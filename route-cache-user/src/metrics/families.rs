@@ -72,6 +72,8 @@ families! {
         "Routes mirrored from the kernel.";
     NEXT_HOPS = GAUGE "route_cache_next_hops" ["state"]
         "Next hops, by state: usable, or why not.";
+    REDIRECT_ERRORS = COUNTER "route_cache_redirect_errors_total" ["interface", "cause"]
+        "Packets that XDP redirected and that were lost at the interface, by the kernel's error; absent if they cannot be counted.";
     NETLINK_OVERRUNS = COUNTER "route_cache_netlink_overruns_total" []
         "Times the kernel dropped netlink messages because the agent was too slow.";
     RESYNCS = COUNTER "route_cache_resyncs_total" ["cause"]

@@ -81,6 +81,7 @@ fn a_scrape_shows_every_family_with_its_values() {
         "route_cache_clone_refusals_total{family=\"ipv4\",reason=\"full\"} 0",
         "route_cache_routes{family=\"ipv4\"} 3",
         "route_cache_next_hops{state=\"incomplete\"} 1",
+        "route_cache_redirect_errors_total{interface=\"eth1\",cause=\"ENXIO\"} 17",
         "route_cache_netlink_overruns_total 0",
         "route_cache_audits_total 12",
         "route_cache_audit_mismatches_total 1",

@@ -16,6 +16,7 @@ use crate::{
     agent::{
         Shared, State,
         orders::{Order, admission_mode},
+        redirects::cause_name,
     },
     audit,
     config::Effective,
@@ -23,7 +24,8 @@ use crate::{
         Action, Source,
         protocol::{
             AuditReport, CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus,
-            InterfaceEntry, NextHopEntry, RouteEntry, SettingEntry, Status, Tiers, Timeout,
+            InterfaceEntry, NextHopEntry, RedirectErrorEntry, RouteEntry, SettingEntry, Status,
+            Tiers, Timeout,
         },
     },
     events::{Event, Journal},
@@ -158,6 +160,8 @@ impl Source for View {
             netlink_overruns: state.overruns,
             audits: shared.audit.audits(),
             audit_mismatches: shared.audit.mismatches(),
+            redirect_errors: redirect_errors(&state),
+            redirect_errors_unknown: state.redirect_errors.as_ref().err().cloned(),
             map_memory_bytes: map_memory()?,
             interfaces,
         })
@@ -213,6 +217,7 @@ impl Source for View {
                     accelerating: asked_for && v4.ingress && state.fib.reasons::<V4>().is_empty(),
                     egress: v4.egress,
                     reasons,
+                    redirect_errors: errors_of(&state, link.ifindex),
                     ipv6: FamilyInterface {
                         accelerating: asked_for
                             && v6.ingress
@@ -367,6 +372,22 @@ impl View {
         let untold = self.shared.flows.untold(cpu);
         untold.with_context(|| format!("cannot read the flows of CPU {cpu}"))
     }
+}
+
+fn redirect_errors(state: &State) -> Vec<RedirectErrorEntry> {
+    let errors = state.redirect_errors.iter().flatten();
+    errors
+        .map(|(error, packets)| RedirectErrorEntry {
+            interface: state.fib.tables.link_name(error.ifindex),
+            cause: cause_name(error.cause),
+            packets: *packets,
+        })
+        .collect()
+}
+
+fn errors_of(state: &State, ifindex: Ifindex) -> Option<u64> {
+    let errors = state.redirect_errors.as_ref().ok()?.iter();
+    Some(errors.filter(|(error, _)| error.ifindex == ifindex).map(|(_, packets)| packets).sum())
 }
 
 /// What an interface is good for, for one family.

@@ -16,6 +16,7 @@
 //! - `ipv6`: the same of IPv6, with real hosts.
 //! - `standing_aside`: settings that leave the packets to the kernel.
 //! - `ecmp`: routes by several next hops. `vlan`: VLAN devices and VRFs.
+//! - `failing`: redirects that come to nothing.
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
@@ -43,6 +44,7 @@ mod configured;
 mod consistency;
 mod ecmp;
 mod expiry;
+mod failing;
 mod forwarding;
 mod ipv6;
 mod life;

@@ -191,8 +191,8 @@ impl Router {
     }
 
     /// The clones of one destination.
-    pub fn clones_of(&self, destination: impl ToString) -> Vec<Value> {
-        let destination = destination.to_string();
+    pub fn clones_of(&self, destination: impl AsAddress) -> Vec<Value> {
+        let destination = destination.text();
         let mut all = self.clones();
         all.retain(|clone| clone["dst"] == *destination);
         all
@@ -282,5 +282,23 @@ impl Deref for Router {
 
     fn deref(&self) -> &Place {
         &self.place
+    }
+}
+
+/// An address, or how one is written.
+pub trait AsAddress {
+    /// As the agent writes it.
+    fn text(self) -> String;
+}
+
+impl AsAddress for Ipv4Addr {
+    fn text(self) -> String {
+        self.to_string()
+    }
+}
+
+impl AsAddress for &str {
+    fn text(self) -> String {
+        self.to_owned()
     }
 }

@@ -21,16 +21,16 @@ pub(crate) enum Picking {
 
 /// What is in force in the calling thread's namespace.
 pub(super) fn picking() -> anyhow::Result<PerFamily<Picking>> {
-    let mut v4 = of_policy(read("/proc/sys/net/ipv4/fib_multipath_hash_policy")?);
+    let mut v4 = of_policy(read("/proc/sys/net/ipv4/fib_multipath_hash_policy")?.as_deref());
     if !matches!(read("/proc/sys/net/ipv4/fib_multipath_use_neigh")?.as_deref(), None | Some("0")) {
         v4 = Picking::Kernel("fib_multipath_use_neigh is on");
     }
-    let v6 = of_policy(read("/proc/sys/net/ipv6/fib_multipath_hash_policy")?);
+    let v6 = of_policy(read("/proc/sys/net/ipv6/fib_multipath_hash_policy")?.as_deref());
     Ok(PerFamily { v4, v6 })
 }
 
-fn of_policy(policy: Option<String>) -> Picking {
-    match policy.as_deref() {
+fn of_policy(policy: Option<&str>) -> Picking {
+    match policy {
         // A kernel that has no choice has no multipath routes, either.
         None | Some("0") => Picking::Addresses,
         Some("1") => Picking::Ports,
