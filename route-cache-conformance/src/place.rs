@@ -10,9 +10,9 @@
 //! only send and capture; all neighbours are permanent, so that nothing is sent but by a case.
 
 use anyhow::{Context, Result};
-use route_cache_lab::{Agent, Host, Lab, Namespace, RawSocket, link::readable};
+use route_cache_lab::{Agent, Host, Lab, Namespace, RawSocket, link::readable, wait_until};
 
-use crate::case::Station;
+use crate::{case::Station, run::PATIENCE};
 
 /// The namespaces.
 pub struct Place {
@@ -32,6 +32,14 @@ impl Place {
         for station in Station::ALL {
             place.settle(place.host(station))?;
         }
+        // The kernel does not answer from a tentative address but from another, and one that came before DAD was off stays
+        // tentative for up to two seconds (`net/ipv6/addrconf.c`).
+        wait_until("the router's addresses to be no longer tentative", PATIENCE, || {
+            place
+                .router()
+                .exec(&["ip", "-6", "address", "show", "tentative"])
+                .is_ok_and(|told| told.is_empty())
+        })?;
         // Others on the client's link: the kernel limits some answers by their destination.
         for host in 100..120 {
             let mac = readable(place.lab.client.mac);
@@ -110,7 +118,6 @@ impl Place {
             ("net/ipv6/conf/all/disable_ipv6", "0"),
             ("net/ipv6/conf/default/disable_ipv6", "1"),
             ("net/ipv6/conf/all/accept_dad", "0"),
-            ("net/ipv6/conf/default/accept_dad", "0"),
             ("net/ipv6/conf/all/keep_addr_on_down", "1"),
             ("net/ipv6/conf/default/keep_addr_on_down", "1"),
             ("net/ipv6/conf/all/forwarding", "1"),
@@ -123,6 +130,8 @@ impl Place {
     fn settle(&self, host: &Host) -> Result<()> {
         host.namespace.sysctl("net/ipv4/ip_forward", "0")?;
         let device = host.router_interface.as_str();
+        // "default" comes too late for a device that exists.
+        self.router().sysctl(&format!("net/ipv6/conf/{device}/accept_dad"), "0")?;
         self.router().sysctl(&format!("net/ipv6/conf/{device}/disable_ipv6"), "0")?;
         let link = host.gateway.octets()[2];
         let (mac, gateway_mac) = (readable(host.mac), readable(host.gateway_mac));
