@@ -209,7 +209,7 @@ impl Place {
     /// Packets forwarded by XDP.
     pub fn forwarded(&self) -> u64 {
         let outcome = |name| self.agent.outcome(name).unwrap();
-        outcome("forwarded_clone") + outcome("forwarded_route")
+        ["forwarded_flow", "forwarded_clone", "forwarded_route"].map(outcome).into_iter().sum()
     }
 
     /// The agent has lost nothing and was not at a loss, and tells how often it read the tables anew.
