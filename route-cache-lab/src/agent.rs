@@ -24,6 +24,9 @@ use crate::{
 /// How long the agent may take to get ready or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Outcome names that all mean that the packet left through XDP.
+pub const FORWARDED: [&str; 3] = ["forwarded_flow", "forwarded_clone", "forwarded_route"];
+
 /// What [`Setup::start`] waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Readiness {
@@ -181,6 +184,17 @@ impl Agent {
         self.json(&["status"])
     }
 
+    /// What `route-cache audit --json` prints, and its exit code: 1 if the kernel disagrees with a clone.
+    ///
+    /// # Errors
+    /// If it prints something that is not JSON, as it does when the agent does not answer.
+    pub fn audit(&self) -> Result<(Value, i32)> {
+        let finished = self.cli(&["audit", "--json"])?;
+        let report = serde_json::from_str(&finished.stdout)
+            .with_context(|| format!("`route-cache audit` failed: {}", finished.stderr.trim()))?;
+        Ok((report, finished.code))
+    }
+
     /// Packets that ended in this outcome since the agent started.
     ///
     /// # Errors
@@ -189,6 +203,22 @@ impl Agent {
         self.status()?["outcomes"][name]["packets"]
             .as_u64()
             .with_context(|| format!("the agent's status has no outcome \"{name}\""))
+    }
+
+    /// Packets forwarded by XDP since the agent started.
+    ///
+    /// # Errors
+    /// If the agent does not answer, or knows one of [`FORWARDED`] no more.
+    pub fn forwarded(&self) -> Result<u64> {
+        let status = self.status()?;
+        FORWARDED
+            .iter()
+            .map(|&name| {
+                status["outcomes"][name]["packets"]
+                    .as_u64()
+                    .with_context(|| format!("the agent's status has no outcome \"{name}\""))
+            })
+            .sum()
     }
 
     /// What it serves at `/metrics`.

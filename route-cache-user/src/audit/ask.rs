@@ -7,11 +7,19 @@ use nix::errno::Errno;
 
 use super::compare::{Answer, Hop, Resolved};
 use crate::fib::{
-    message::Ifindex,
-    netlink::{Attribute, DumpError, Exchange, Malformed, Message, Request},
+    message::{Event, Hop as Way, Ifindex, NextHopKind, RouteTarget},
+    netlink::{
+        Attribute, DumpError, Exchange, Malformed, Message, RTM_GETNEXTHOP, Request, parse_event,
+    },
 };
 
+/// Show the route as it stands in the table, with all its next hops (include/uapi/linux/rtnetlink.h, Linux 4.13).
+const RTM_F_FIB_MATCH: u32 = 0x2000;
+/// The kernel does not choose such a next hop. One without carrier is dead if `ignore_routes_with_linkdown` says so.
+const RTNH_F_DEAD: u32 = 1;
 const RTAX_MTU: u16 = 2;
+/// include/uapi/linux/nexthop.h.
+const NHA_ID: u16 = 1;
 
 /// Where the packet asked about comes from: an interface that packets are forwarded from, and a host there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,39 +47,106 @@ impl Asker {
         dst: IpAddr,
         ingress: Option<Ingress>,
     ) -> Result<Answer, DumpError> {
-        match (self.resolve_once(dst, ingress)?, ingress) {
+        let answer = self.look_up(dst, ingress, 0, |message| parse(message, dst))?;
+        Ok(answer.map_or_else(Answer::Refused, Answer::Route))
+    }
+
+    /// Where the route to a destination leads as it stands in the table: all its next hops but for those that are dead.
+    pub(crate) fn ways(
+        &mut self,
+        dst: IpAddr,
+        ingress: Option<Ingress>,
+    ) -> Result<Vec<Hop>, DumpError> {
+        let found =
+            self.look_up(dst, ingress, RTM_F_FIB_MATCH, |message| match parse_event(message)? {
+                Some(Event::Route { route, .. }) => Ok(route.info.target),
+                _ => Err(NO_ANSWER),
+            })?;
+        let ways = match found {
+            Ok(RouteTarget::Hop(way)) => vec![way],
+            Ok(RouteTarget::Multipath(ways)) => ways,
+            Ok(RouteTarget::Object(id)) => self.ways_of_object(id)?,
+            // It was there a moment ago.
+            Ok(RouteTarget::None) | Err(_) => Vec::new(),
+        };
+        let lives = ways.into_iter().filter(|way| way.flags & RTNH_F_DEAD == 0);
+        let hop = |way: Way| Hop { ifindex: way.ifindex, address: way.gateway.unwrap_or(dst) };
+        Ok(lives.map(hop).collect())
+    }
+
+    fn ways_of_object(&mut self, id: u32) -> Result<Vec<Way>, DumpError> {
+        let members = match self.object(id)? {
+            Some(NextHopKind::Hop(way)) => return Ok(vec![way]),
+            Some(NextHopKind::Group(members)) => members,
+            _ => return Ok(Vec::new()),
+        };
+        let mut ways = Vec::with_capacity(members.len());
+        for member in members {
+            if let Some(NextHopKind::Hop(way)) = self.object(member.id)? {
+                ways.push(way);
+            }
+        }
+        Ok(ways)
+    }
+
+    fn object(&mut self, id: u32) -> Result<Option<NextHopKind>, DumpError> {
+        // struct nhmsg
+        let question = Request::get(RTM_GETNEXTHOP, &[0; 8]).attribute(NHA_ID, &id.to_ne_bytes());
+        let answer = self.ask(question, |message| match parse_event(message)? {
+            Some(Event::NextHopObject(object)) => Ok(object.kind),
+            _ => Err(NO_ANSWER),
+        });
+        Ok(answer?.ok())
+    }
+
+    fn look_up<T>(
+        &mut self,
+        dst: IpAddr,
+        ingress: Option<Ingress>,
+        flags: u32,
+        parse: impl Fn(&Message<'_>) -> Result<T, Malformed>,
+    ) -> Result<Result<T, Errno>, DumpError> {
+        match (self.ask(question(dst, ingress, flags), &parse)?, ingress) {
             // It may be the source that it does not like, and nobody sent that; or the interface is gone.
-            (Answer::Refused(Errno::EINVAL | Errno::ENODEV), Some(_)) => {
-                self.resolve_once(dst, None)
+            (Err(Errno::EINVAL | Errno::ENODEV), Some(_)) => {
+                self.ask(question(dst, None, flags), parse)
             }
             (answer, _) => Ok(answer),
         }
     }
 
-    fn resolve_once(&mut self, dst: IpAddr, ingress: Option<Ingress>) -> Result<Answer, DumpError> {
-        let mut resolved = None;
-        let asked = self.route.ask(question(dst, ingress), |message| {
-            resolved = Some(parse(message, dst)?);
+    /// What the kernel answers, or why it refuses.
+    fn ask<T>(
+        &mut self,
+        question: Request,
+        parse: impl Fn(&Message<'_>) -> Result<T, Malformed>,
+    ) -> Result<Result<T, Errno>, DumpError> {
+        let mut answer = None;
+        let asked = self.route.ask(question, |message| {
+            answer = Some(parse(message)?);
             Ok(())
         });
-        match (asked, resolved) {
-            (Ok(()), Some(resolved)) => Ok(Answer::Route(resolved)),
-            (Ok(()), None) => Err(Malformed::Missing("the answer about a route").into()),
-            (Err(DumpError::Refused(errno)), _) => Ok(Answer::Refused(errno)),
+        match (asked, answer) {
+            (Ok(()), Some(answer)) => Ok(Ok(answer)),
+            (Ok(()), None) => Err(NO_ANSWER.into()),
+            (Err(DumpError::Refused(errno)), _) => Ok(Err(errno)),
             (Err(error), _) => Err(error),
         }
     }
 }
 
-fn question(dst: IpAddr, ingress: Option<Ingress>) -> Request {
+const NO_ANSWER: Malformed = Malformed::Missing("the answer about a route");
+
+fn question(dst: IpAddr, ingress: Option<Ingress>, flags: u32) -> Request {
     let (family, bits) = match dst {
         IpAddr::V4(_) => (libc::AF_INET, 32),
         IpAddr::V6(_) => (libc::AF_INET6, 128),
     };
     let ingress = ingress.filter(|ingress| ingress.source.is_ipv4() == dst.is_ipv4());
     let source_bits = if ingress.is_some() { bits } else { 0 };
+    let [f0, f1, f2, f3] = flags.to_ne_bytes();
     // struct rtmsg
-    let header = [family as u8, bits, source_bits, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let header = [family as u8, bits, source_bits, 0, 0, 0, 0, 0, f0, f1, f2, f3];
     let question = Request::get(libc::RTM_GETROUTE, &header);
     let question = with_address(question, libc::RTA_DST, dst);
     match ingress {
@@ -104,7 +179,7 @@ fn parse(message: &Message<'_>, dst: IpAddr) -> Result<Resolved, Malformed> {
     }
     // What has an end was learned (path MTU discovery) and counts for the kernel's own packets alone.
     let mtu = (mtu == 0 || expires == 0).then_some(mtu);
-    Ok(Resolved { kind, encapsulated, hop, mtu })
+    Ok(Resolved { kind, encapsulated, hop, ways: Vec::new(), mtu })
 }
 
 fn absorb(hop: &mut Hop, attribute: &Attribute<'_>) -> Result<(), Malformed> {

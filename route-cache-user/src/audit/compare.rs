@@ -47,6 +47,8 @@ pub(crate) struct Resolved {
     pub(crate) encapsulated: bool,
     /// Where to: the member of a group that it has chosen for this packet.
     pub(crate) hop: Hop,
+    /// All the ways that its route has, if that was asked.
+    pub(crate) ways: Vec<Hop>,
     /// The MTU of the route in bytes, 0 for that of the interface; nothing if one that was learned hides it.
     pub(crate) mtu: Option<u32>,
 }
@@ -83,7 +85,7 @@ pub(crate) fn compare(ours: &Ours, answer: &Answer) -> Option<Difference> {
     };
     if kernel.kind != UNICAST || kernel.encapsulated {
         Some(Difference::Kind)
-    } else if !ours.hops.contains(&kernel.hop) {
+    } else if !ours.hops.contains(&kernel.hop) || has_other_ways(&ours.hops, &kernel.ways) {
         Some(Difference::NextHop)
     } else if kernel.mtu.is_some_and(|mtu| in_force(mtu) != in_force(ours.mtu)) {
         Some(Difference::Mtu)
@@ -92,13 +94,20 @@ pub(crate) fn compare(ours: &Ours, answer: &Answer) -> Option<Difference> {
     }
 }
 
+/// Whether the kernel has told its ways, and one is missing on either side.
+fn has_other_ways(ours: &[Hop], kernel: &[Hop]) -> bool {
+    let all_are = |these: &[Hop], those: &[Hop]| these.iter().all(|hop| those.contains(hop));
+    let are_told = !kernel.is_empty();
+    are_told && !(all_are(ours, kernel) && all_are(kernel, ours))
+}
+
 /// No packet is larger than 65,535 bytes: an MTU beyond that is none.
 const fn in_force(mtu: u32) -> u32 {
     if mtu > u16::MAX as u32 { 0 } else { mtu }
 }
 
 /// Something with interfaces in it, in the words of `ip route`.
-pub(crate) struct Named<'a, T>(pub(crate) &'a T, pub(crate) &'a dyn Fn(Ifindex) -> String);
+pub(crate) struct Named<'a, T: ?Sized>(pub(crate) &'a T, pub(crate) &'a dyn Fn(Ifindex) -> String);
 
 impl Named<'_, Hop> {
     fn write(&self, dst: Option<IpAddr>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,13 +119,21 @@ impl Named<'_, Hop> {
     }
 }
 
+impl Named<'_, [Hop]> {
+    fn write(&self, dst: Option<IpAddr>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(hops, name) = self;
+        for (number, hop) in hops.iter().enumerate() {
+            f.write_str(if number == 0 { "" } else { " or " })?;
+            Named(hop, name).write(dst, f)?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Named<'_, Ours> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(ours, name) = self;
-        for (number, hop) in ours.hops.iter().enumerate() {
-            f.write_str(if number == 0 { "" } else { " or " })?;
-            Named(hop, name).write(Some(ours.dst), f)?;
-        }
+        Named(&*ours.hops, name).write(Some(ours.dst), f)?;
         write_mtu(ours.mtu, f)
     }
 }
@@ -130,7 +147,10 @@ impl fmt::Display for Named<'_, Answer> {
                 if kernel.kind != UNICAST {
                     write!(f, "{} ", kind_name(kernel.kind))?;
                 }
-                Named(&kernel.hop, name).write(None, f)?;
+                match &*kernel.ways {
+                    [] => Named(&kernel.hop, name).write(None, f)?,
+                    ways => Named(ways, name).write(None, f)?,
+                }
                 if kernel.encapsulated {
                     f.write_str(" encapsulated")?;
                 }
@@ -157,7 +177,13 @@ mod tests {
     }
 
     fn kernel() -> Resolved {
-        Resolved { kind: UNICAST, encapsulated: false, hop: hop(3, "10.0.0.2"), mtu: Some(0) }
+        Resolved {
+            kind: UNICAST,
+            encapsulated: false,
+            hop: hop(3, "10.0.0.2"),
+            ways: Vec::new(),
+            mtu: Some(0),
+        }
     }
 
     fn difference(ours: &Ours, kernel: Resolved) -> Option<Difference> {
@@ -197,8 +223,22 @@ mod tests {
         assert_eq!(difference(&both, group.clone()), None);
         let more = Ours { hops: vec![hop(3, "10.0.0.2"), hop(4, "10.0.1.9")], ..ours() };
         assert_eq!(difference(&more, group), Some(Difference::NextHop));
-        // The kernel has one way left, and the clone two: it tells no more than what it has chosen.
-        assert_eq!(difference(&both, kernel()), None);
+    }
+
+    #[test]
+    fn a_way_that_only_one_of_them_has_is_a_difference_if_the_kernel_tells_all() {
+        let both = Ours { hops: vec![hop(3, "10.0.0.2"), hop(4, "10.0.1.2")], ..ours() };
+        let by = |ways: &[(Ifindex, &str)]| {
+            let ways = ways.iter().map(|(ifindex, address)| hop(*ifindex, address)).collect();
+            difference(&both, Resolved { ways, ..kernel() })
+        };
+        assert_eq!(by(&[]), None);
+        assert_eq!(by(&[(4, "10.0.1.2"), (3, "10.0.0.2")]), None);
+        // One that it has twice is one.
+        assert_eq!(by(&[(3, "10.0.0.2"), (4, "10.0.1.2"), (3, "10.0.0.2")]), None);
+        assert_eq!(by(&[(3, "10.0.0.2")]), Some(Difference::NextHop));
+        let more = [(3, "10.0.0.2"), (4, "10.0.1.2"), (5, "10.0.2.2")];
+        assert_eq!(by(&more), Some(Difference::NextHop));
     }
 
     #[test]
@@ -229,5 +269,8 @@ mod tests {
         assert_eq!(told(&Answer::Refused(Errno::ENETUNREACH)), "Network is unreachable");
         let local = Resolved { kind: 2, ..kernel() };
         assert_eq!(told(&Answer::Route(local)), "local via 10.0.0.2 dev eth3");
+        let ways = Resolved { ways: two.hops, ..kernel() };
+        let told = told(&Answer::Route(ways));
+        assert_eq!(told, "via 10.0.0.2 dev eth3 or via 10.0.1.2 dev eth4");
     }
 }

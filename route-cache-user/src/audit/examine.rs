@@ -125,6 +125,10 @@ pub(crate) fn ask(
     ingresses: &[Ingress],
 ) -> Result<Option<(Difference, Answer)>, DumpError> {
     let ingress = ingress_for(ours, ingresses);
-    let answer = asker.resolve(ours.dst, ingress)?;
+    let mut answer = asker.resolve(ours.dst, ingress)?;
+    // What the kernel chose says nothing of the ways that it did not choose.
+    if let (Answer::Route(kernel), [_, _, ..]) = (&mut answer, &*ours.hops) {
+        kernel.ways = asker.ways(ours.dst, ingress)?;
+    }
     Ok(compare(ours, &answer).map(|difference| (difference, answer)))
 }

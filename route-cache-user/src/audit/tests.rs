@@ -20,7 +20,8 @@ fn hop(device: &str, of: &str) -> Hop {
 }
 
 fn unicast(hop: Hop) -> Answer {
-    Answer::Route(Resolved { kind: UNICAST, encapsulated: false, hop, mtu: Some(0) })
+    let ways = Vec::new();
+    Answer::Route(Resolved { kind: UNICAST, encapsulated: false, hop, ways, mtu: Some(0) })
 }
 
 /// A router with 10.0.0.1/24 on `left`, 10.0.1.1/24 on `right`, and gateways on the latter.
@@ -85,44 +86,92 @@ fn where_packets_are_forwarded_counts_and_not_where_the_kernel_sends_its_own() {
     });
 }
 
-/// Asks about a clone to 100.64.0.7 by these neighbours.
-fn difference_by(asker: &mut Asker, gateways: &[&str]) -> Option<Difference> {
+/// Asks about a clone to a destination by these neighbours.
+fn difference_to(asker: &mut Asker, dst: &str, gateways: &[&str]) -> Option<Difference> {
     let hops = gateways.iter().map(|gateway| hop("right", gateway)).collect();
-    let ours = Ours { dst: address("100.64.0.7"), hops, mtu: 0 };
+    let ours = Ours { dst: address(dst), hops, mtu: 0 };
     let ingresses: Vec<_> = from_left().into_iter().collect();
     let differs = ask(asker, &ours, &ingresses).expect("an answer");
     differs.map(|(difference, _)| difference)
 }
 
-/// A clone of the group agrees, one by a stranger does not, and one by a single member does if the kernel chose that.
-fn assert_group(asker: &mut Asker) {
-    assert_eq!(difference_by(asker, &["10.0.1.2", "10.0.1.3"]), None);
-    assert_eq!(difference_by(asker, &["10.0.1.4"]), Some(Difference::NextHop));
-    let mut single = ["10.0.1.2", "10.0.1.3"].map(|gateway| difference_by(asker, &[gateway]));
+/// A clone of the group agrees, one by a stranger does not, and one by a single member does if the kernel chose that. A way
+/// too many or too few is found whatever it chose.
+fn assert_group(asker: &mut Asker, dst: &str, [one, other, stranger]: [&str; 3]) {
+    let mut by = |gateways: &[&str]| difference_to(asker, dst, gateways);
+    assert_eq!(by(&[one, other]), None);
+    assert_eq!(by(&[other, one]), None);
+    assert_eq!(by(&[stranger]), Some(Difference::NextHop));
+    assert_eq!(by(&[one, other, stranger]), Some(Difference::NextHop));
+    assert_eq!(by(&[one, stranger]), Some(Difference::NextHop));
+    assert_eq!(by(&[other, stranger]), Some(Difference::NextHop));
+    let mut single = [by(&[one]), by(&[other])];
     single.sort_unstable_by_key(Option::is_some);
     assert_eq!(single, [None, Some(Difference::NextHop)]);
 }
 
+/// The group has only its second member left.
+fn assert_second_left(asker: &mut Asker, dst: &str, [one, other, stranger]: [&str; 3]) {
+    let mut by = |gateways: &[&str]| difference_to(asker, dst, gateways);
+    assert_eq!(by(&[other]), None);
+    assert_eq!(by(&[one]), Some(Difference::NextHop));
+    assert_eq!(by(&[stranger]), Some(Difference::NextHop));
+    assert_eq!(by(&[one, other]), Some(Difference::NextHop));
+}
+
+const FOUR: [&str; 3] = ["10.0.1.2", "10.0.1.3", "10.0.1.4"];
+const SIX: [&str; 3] = ["2001:db8:1::2", "2001:db8:1::3", "2001:db8:1::4"];
+
 #[test]
 fn a_clone_of_a_group_agrees_whatever_the_kernel_chose() {
     on_router(|asker| {
-        run("ip route add 100.64.0.0/24 nexthop via 10.0.1.2 nexthop via 10.0.1.3");
-        assert_group(asker);
-        run("ip route delete 100.64.0.0/24 \
-             && ip nexthop add id 2 via 10.0.1.2 dev right \
-             && ip nexthop add id 3 via 10.0.1.3 dev right && ip nexthop add id 23 group 2/3 \
-             && ip route add 100.64.0.0/24 nhid 23");
-        assert_group(asker);
-        run("sysctl -qw net.ipv4.nexthop_compat_mode=0");
-        assert_group(asker);
-        run("ip nexthop replace id 23 group 3");
-        for (gateway, expected) in [
-            ("10.0.1.2", Some(Difference::NextHop)),
-            ("10.0.1.3", None),
-            ("10.0.1.4", Some(Difference::NextHop)),
+        // IPv4, IPv6, and IPv4 by IPv6.
+        for (dst, prefix, via, gateways) in [
+            ("100.64.0.7", "100.64.0.0/24", "via", FOUR),
+            ("2001:db8:64::7", "2001:db8:64::/64", "via", SIX),
+            ("100.64.0.7", "100.64.0.0/24", "via inet6", SIX),
         ] {
-            assert_eq!(difference_by(asker, &[gateway]), expected, "{gateway}");
+            let [one, other, _] = gateways;
+            run(&format!(
+                "ip route add {prefix} nexthop {via} {one} dev right nexthop {via} {other} dev right"
+            ));
+            assert_group(asker, dst, gateways);
+            run(&format!(
+                "ip route delete {prefix} \
+                 && ip nexthop add id 2 via {one} dev right \
+                 && ip nexthop add id 3 via {other} dev right && ip nexthop add id 23 group 2/3 \
+                 && ip route add {prefix} nhid 23"
+            ));
+            assert_group(asker, dst, gateways);
+            run("sysctl -qw net.ipv4.nexthop_compat_mode=0");
+            assert_group(asker, dst, gateways);
+            run("ip nexthop replace id 23 group 3");
+            assert_second_left(asker, dst, gateways);
+            run("sysctl -qw net.ipv4.nexthop_compat_mode=1");
+            assert_second_left(asker, dst, gateways);
+            run("ip nexthop flush");
         }
-        assert_eq!(difference_by(asker, &["10.0.1.2", "10.0.1.3"]), None);
+    });
+}
+
+/// Routes keep their dead next hops, and packets do not take them.
+#[test]
+fn a_way_that_is_dead_is_none() {
+    on_router(|asker| {
+        run("ip link add second type veth peer name third && ip link set second up \
+             && ip link set third up && ip address add 10.0.3.1/24 dev second \
+             && ip route add 100.64.0.0/24 nexthop via 10.0.1.2 nexthop via 10.0.1.3 \
+                nexthop via 10.0.3.2");
+        let dst = address("100.64.0.7");
+        let three = [hop("right", "10.0.1.2"), hop("right", "10.0.1.3"), hop("second", "10.0.3.2")];
+        assert_eq!(asker.ways(dst, from_left()).expect("an answer"), three);
+        run("ip link set second down");
+        assert_eq!(asker.ways(dst, from_left()).expect("an answer"), three[..2]);
+        run("ip link set second up && ip link set third down \
+             && ip route replace 100.64.0.0/24 nexthop via 10.0.1.2 nexthop via 10.0.1.3 \
+                nexthop via 10.0.3.2");
+        assert_eq!(asker.ways(dst, from_left()).expect("an answer"), three);
+        run("sysctl -qw net.ipv4.conf.second.ignore_routes_with_linkdown=1");
+        assert_eq!(asker.ways(dst, from_left()).expect("an answer"), three[..2]);
     });
 }

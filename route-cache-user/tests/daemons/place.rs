@@ -200,16 +200,15 @@ impl Place {
     /// The kernel agrees with every clone, of which there are at least so many.
     #[track_caller]
     pub fn audit_is_clean(&self, least: u64) {
-        let finished = self.agent.cli(&["audit", "--json"]).unwrap();
-        let report: Value = serde_json::from_str(&finished.stdout).unwrap();
-        assert_eq!(finished.code, 0, "{report}; {}", self.story());
+        let (report, code) = self.agent.audit().unwrap();
+        assert_eq!(code, 0, "{report}; {}", self.story());
         assert!(report["checked"].as_u64().unwrap() >= least, "{report}; {}", self.story());
+        assert_eq!(report["unsure"], 0, "{report}; {}", self.story());
     }
 
     /// Packets forwarded by XDP.
     pub fn forwarded(&self) -> u64 {
-        let outcome = |name| self.agent.outcome(name).unwrap();
-        ["forwarded_flow", "forwarded_clone", "forwarded_route"].map(outcome).into_iter().sum()
+        self.agent.forwarded().unwrap()
     }
 
     /// The agent has lost nothing and was not at a loss, and tells how often it read the tables anew.

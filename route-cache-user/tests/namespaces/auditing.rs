@@ -21,14 +21,6 @@ const ICMP: u8 = 1;
 /// A router on the link of the server that nobody told the agent of.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 9);
 
-/// What `route-cache audit --json` printed, and its exit code.
-fn audit(router: &Router) -> (Value, i32) {
-    let finished = router.agent.cli(&["audit", "--json"]).unwrap();
-    let report = serde_json::from_str(&finished.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {finished:?}; {}", router.story()));
-    (report, finished.code)
-}
-
 /// A number in the agent's status.
 fn count(router: &Router, name: &str) -> u64 {
     router.agent.status().unwrap()[name].as_u64().unwrap()
@@ -76,7 +68,7 @@ fn the_kernel_agrees_with_hundreds_of_clones() {
         .unwrap_or_else(|error| panic!("{error:#}; {}", router.story()));
     let clones = router.clones().len() as u64;
     let began = Instant::now();
-    let (report, code) = audit(&router);
+    let (report, code) = router.agent.audit().unwrap();
     eprintln!("audit: {clones} clones in {:?}, the client included", began.elapsed());
     assert_eq!((&report["differences"], code), (&Value::Array(Vec::new()), 0), "{report}");
     assert_eq!(report["checked"].as_u64(), Some(clones), "{report}");
@@ -94,11 +86,11 @@ fn the_kernel_agrees_with_hundreds_of_clones() {
 fn what_the_agent_cannot_see_is_found_told_and_removed() {
     let router = Router::with(Place::new("redirect"), &["--audit-rate", "0"]);
     router.await_forwarding(router.flow());
-    assert_eq!(audit(&router).1, 0);
+    router.audit_is_clean(1);
     redirect(&router);
     let clones = router.clones_of(BEYOND).len() as u64;
     assert!(clones > 0);
-    let (report, code) = audit(&router);
+    let (report, code) = router.agent.audit().unwrap();
     assert_eq!(code, 1, "{report}");
     let differences = report["differences"].as_array().unwrap();
     assert_eq!(differences.len() as u64, clones, "{report}; {}", router.story());
@@ -156,18 +148,17 @@ fn a_route_that_changes_all_the_time_is_never_a_disagreement() {
         let changing = scope.spawn(|| router.router.exec(&["sh", "-ec", &batch]).unwrap());
         let mut reports = Vec::new();
         while !changing.is_finished() {
-            reports.push(router.agent.cli(&["audit", "--json"]));
+            reports.push(router.agent.audit());
         }
         over.store(true, Ordering::Relaxed);
         sending.join().unwrap();
         changing.join().unwrap();
-        let of_one = |finished: Result<route_cache_lab::process::Finished, _>| {
-            let finished = finished.unwrap();
-            assert_eq!(finished.code, 0, "{finished:?}; {}", router.story());
-            let report: Value = serde_json::from_str(&finished.stdout).unwrap();
+        let checked = reports.into_iter().map(|report| {
+            let (report, code) = report.unwrap();
+            assert_eq!(code, 0, "{report}; {}", router.story());
             report["checked"].as_u64().unwrap()
-        };
-        reports.into_iter().map(of_one).sum::<u64>()
+        });
+        checked.sum::<u64>()
     });
     assert!(checked > 10, "only {checked} clones were there to be checked");
     assert_eq!(count(&router, "audit_mismatches"), 0, "{}", router.story());

@@ -61,6 +61,7 @@ impl Router {
             paths.len() == FLOWS as usize && *forwarded == u64::from(FLOWS) && as_they_should(paths)
         })
         .unwrap_or_else(|error| panic!("{error:#}: {seen:?}; {}", self.story()));
+        self.audit_is_clean(1);
         seen.0
     }
 
@@ -86,6 +87,7 @@ fn row_21_flows_spread_over_the_next_hops_and_each_keeps_its_path() {
     for _ in 0..3 {
         assert_eq!(router.paths(), paths);
     }
+    router.audit_is_clean(1);
 }
 
 #[test]
@@ -110,6 +112,7 @@ fn row_22_the_flows_of_a_link_that_goes_down_take_the_other_and_no_others_move()
     });
     account.moves(Exit::Other, Exit::Server);
     assert_eq!(share(&router.paths(), Exit::Server), FLOWS as usize);
+    router.audit_is_clean(1);
 
     router.ip("link set right2 up");
     router.resolve_other();

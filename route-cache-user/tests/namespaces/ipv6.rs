@@ -96,6 +96,8 @@ impl Router6 {
     fn await_forwarded(&self, forwarded: u64) {
         wait_until("XDP to forward IPv6", PATIENCE, || self.ping(BEYOND) == (forwarded, COUNT))
             .unwrap_or_else(|error| panic!("{error:#}; {}", self.story()));
+        assert!(!self.clones_of(BEYOND).is_empty(), "{}", self.story());
+        self.audit_is_clean(1);
     }
 
     /// Waits until packets to [`BEYOND`] end so, and are not answered.
@@ -223,6 +225,8 @@ fn row_25_ipv4_is_forwarded_by_an_ipv6_next_hop() {
     router.ip("route replace 10.9.0.0/16 via inet6 2001:db8:2::2 dev right");
     router.0.await_forwarding(router.flow());
     assert_eq!(router.get("10.9.0.1")["route"]["via"], "2001:db8:2::2");
+    assert!(!router.clones_of("10.9.0.1").is_empty(), "{}", router.story());
+    router.audit_is_clean(1);
 }
 
 #[test]

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, ops::Deref, path::Path, time::Duration};
 
-use route_cache_lab::{Agent, Frame, Host, Lab, Namespace, RawSocket, agent::Setup, wait_until};
+use route_cache_lab::{
+    Agent, Frame, Host, Lab, Namespace, RawSocket,
+    agent::{FORWARDED, Setup},
+    wait_until,
+};
 use serde_json::Value;
 
 /// The agent's binary.
@@ -16,9 +20,6 @@ pub const BEYOND: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 
 /// A file as `/proc/pressure/memory`, without any pressure.
 const CALM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/calm-memory-pressure");
-
-/// Outcome names that all mean that the packet left through XDP.
-const FORWARDED: [&str; 3] = ["forwarded_flow", "forwarded_clone", "forwarded_route"];
 
 /// The namespaces, without the agent.
 pub struct Place {
@@ -181,8 +182,7 @@ impl Router {
 
     /// Packets forwarded by XDP.
     pub fn forwarded(&self) -> u64 {
-        let outcomes = self.outcomes();
-        FORWARDED.iter().map(|name| outcomes[*name]).sum()
+        self.agent.forwarded().unwrap()
     }
 
     /// What `route-cache show clones` says.
@@ -217,6 +217,15 @@ impl Router {
         let status = self.agent.status().unwrap();
         let tables = status["clones"].as_array().unwrap();
         tables.iter().map(|table| table["expired"][reason].as_u64().unwrap()).sum()
+    }
+
+    /// The kernel agrees with every clone, of which the data plane uses so many at least.
+    #[track_caller]
+    pub fn audit_is_clean(&self, least: u64) {
+        let (report, code) = self.agent.audit().unwrap();
+        assert_eq!(code, 0, "{report}; {}", self.story());
+        assert!(report["checked"].as_u64().unwrap() >= least, "{report}; {}", self.story());
+        assert_eq!(report["unsure"], 0, "{report}; {}", self.story());
     }
 
     /// What `route-cache get` says.

@@ -124,6 +124,8 @@ fn rows_34_and_35_frames_are_forwarded_between_vlans_as_the_kernel_does() {
     router.ip("rule del pref 10");
     router.await_tagged(Some(100), TAGGED, "forwarded_");
 
+    assert!(!router.clones_of(TAGGED).is_empty(), "{}", router.story());
+    router.audit_is_clean(1);
     let hops = router.agent.json(&["show", "nexthops"]).unwrap();
     let hop = hops.as_array().unwrap().iter().find(|hop| hop["dev"] == "right.200").unwrap();
     assert_eq!((&hop["vlan"], &hop["port"]), (&200.into(), &"right".into()));

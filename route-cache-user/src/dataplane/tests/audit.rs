@@ -2,7 +2,10 @@
 
 use route_cache_common::{ClonedRoute, Outcome, V4};
 
-use super::mirror::{Mirror, on_mirror};
+use super::{
+    frame::Frame,
+    mirror::{Mirror, on_mirror},
+};
 use crate::{
     audit::{
         ask::Asker,
@@ -14,6 +17,7 @@ use crate::{
 
 const BEYOND: [u8; 4] = [10, 9, 0, 1];
 const BY_HAND: [u8; 4] = [10, 9, 0, 2];
+const BY_SEVERAL: [u8; 4] = [10, 7, 0, 1];
 
 /// Routes by 10.0.2.2 and 10.0.2.3 that the kernel and the mirror have both.
 fn agree(mirror: &mut Mirror<'_>) {
@@ -68,6 +72,26 @@ fn a_clone_with_the_next_hop_of_another_route_is_found() {
         large.route[3] |= 1400 << 16;
         put(mirror, BY_HAND, large);
         assert_eq!(audited(mirror, BY_HAND), Some(Some(Difference::Mtu)));
+    });
+}
+
+/// Whichever of them the kernel chooses.
+#[test]
+fn a_way_that_only_the_clone_or_only_the_kernel_has_is_found() {
+    on_mirror(|mirror| {
+        agree(mirror);
+        run("ip route add 10.7.0.0/16 nexthop via 10.0.2.2 nexthop via 10.0.2.3");
+        mirror.multipath("10.7.0.0/16", &[[10, 0, 2, 2], [10, 0, 2, 3]]);
+        assert_eq!(mirror.bench.send(&Frame::to(BY_SEVERAL)).0, Outcome::ForwardedRoute);
+        assert_eq!(audited(mirror, BY_SEVERAL), Some(None));
+        for other in [
+            "via 10.0.2.2",
+            "via 10.0.2.3",
+            "nexthop via 10.0.2.2 nexthop via 10.0.2.3 nexthop via 10.0.2.4",
+        ] {
+            run(&format!("ip route replace 10.7.0.0/16 {other}"));
+            assert_eq!(audited(mirror, BY_SEVERAL), Some(Some(Difference::NextHop)), "{other}");
+        }
     });
 }
 

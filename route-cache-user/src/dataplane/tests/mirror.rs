@@ -154,6 +154,13 @@ impl Mirror<'_> {
         self.hear(added(self.via(prefix, gateway)));
     }
 
+    /// A new route by several gateways.
+    pub(super) fn multipath(&mut self, prefix: &str, gateways: &[[u8; 4]]) {
+        let hops = gateways.iter().map(|gateway| hop(self.bench.egress, Some(*gateway))).collect();
+        let target = RouteTarget::Multipath(hops);
+        self.hear(added(with(route(prefix, UNICAST), |info| info.target = target)));
+    }
+
     /// Many new routes, taken in at once.
     pub(super) fn routes(&mut self, prefixes: impl Iterator<Item = String>, gateway: [u8; 4]) {
         for prefix in prefixes {

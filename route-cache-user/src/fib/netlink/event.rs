@@ -9,11 +9,11 @@ pub(super) const RTM_NEWNEXTHOP: u16 = 104;
 /// include/uapi/linux/rtnetlink.h.
 pub(super) const RTM_DELNEXTHOP: u16 = 105;
 /// include/uapi/linux/rtnetlink.h.
-pub(super) const RTM_GETNEXTHOP: u16 = 106;
+pub(crate) const RTM_GETNEXTHOP: u16 = 106;
 
 /// What the message says; nothing if it is about something the mirror does not hold.
 #[inline]
-pub(super) fn parse(message: &Message<'_>) -> Result<Option<Event>, Malformed> {
+pub(crate) fn parse(message: &Message<'_>) -> Result<Option<Event>, Malformed> {
     let carries = |flag: i32| message.flags & flag as u16 != 0;
     match message.kind {
         libc::RTM_NEWROUTE => Ok(route::parse(message)?.map(|route| Event::Route {

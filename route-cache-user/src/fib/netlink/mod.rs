@@ -34,6 +34,7 @@ pub(crate) mod namespace;
 mod tests;
 
 pub(crate) use dump::{Dumper, Table};
+pub(crate) use event::{RTM_GETNEXTHOP, parse as parse_event};
 pub(crate) use exchange::{DumpError, Exchange};
 pub(crate) use monitor::{Batch, Monitor, Received};
 pub(crate) use request::Request;
