@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Flows of one look: enough that none of two paths is missed by chance.
-const FLOWS: u32 = 128;
+pub const FLOWS: u32 = 128;
 
 /// In which 10.9.0.0/16 has the server and the other host as next hops.
 fn router(label: &str) -> Router {
@@ -54,15 +54,7 @@ impl Router {
         &self,
         as_they_should: impl Fn(&BTreeMap<u32, Exit>) -> bool,
     ) -> BTreeMap<u32, Exit> {
-        let mut seen = Default::default();
-        wait_until("the paths to settle", PATIENCE, || {
-            seen = self.look();
-            let (paths, forwarded) = &seen;
-            paths.len() == FLOWS as usize && *forwarded == u64::from(FLOWS) && as_they_should(paths)
-        })
-        .unwrap_or_else(|error| panic!("{error:#}: {seen:?}; {}", self.story()));
-        self.audit_is_clean(1);
-        seen.0
+        settled(self, || self.look(), as_they_should)
     }
 
     /// Has the kernel learn the other host's link-layer address.
@@ -71,11 +63,31 @@ impl Router {
     }
 }
 
-fn share(paths: &BTreeMap<u32, Exit>, exit: Exit) -> usize {
+/// Waits until all flows arrive by XDP and go as they should, and the kernel agrees with the clones.
+#[track_caller]
+pub fn settled(
+    router: &Router,
+    look: impl Fn() -> (BTreeMap<u32, Exit>, u64),
+    as_they_should: impl Fn(&BTreeMap<u32, Exit>) -> bool,
+) -> BTreeMap<u32, Exit> {
+    let mut seen = Default::default();
+    wait_until("the paths to settle", PATIENCE, || {
+        seen = look();
+        let (paths, forwarded) = &seen;
+        paths.len() == FLOWS as usize && *forwarded == u64::from(FLOWS) && as_they_should(paths)
+    })
+    .unwrap_or_else(|error| panic!("{error:#}: {seen:?}; {}", router.story()));
+    router.audit_is_clean(1);
+    seen.0
+}
+
+/// How many flows come out there.
+pub fn share(paths: &BTreeMap<u32, Exit>, exit: Exit) -> usize {
     paths.values().filter(|at| **at == exit).count()
 }
 
-fn is_even(paths: &BTreeMap<u32, Exit>) -> bool {
+/// About as many flows go by the one as by the other.
+pub fn is_even(paths: &BTreeMap<u32, Exit>) -> bool {
     (40..=88).contains(&share(paths, Exit::Server))
 }
 

@@ -7,13 +7,13 @@ use route_cache_lab::{Namespace, wait_until};
 use crate::router::{PATIENCE, Place, Router};
 
 /// Nobody's network but that of an address both hosts behind the router have.
-const BEYOND: &str = "2001:db8:9::1";
+pub const BEYOND: &str = "2001:db8:9::1";
 
 /// Packets of one ping.
 const COUNT: u64 = 20;
 
 /// Source-checked nowhere, forwarded everywhere: the lab with IPv6 in it.
-struct Router6(Router);
+pub struct Router6(Router);
 
 impl Deref for Router6 {
     type Target = Router;
@@ -31,7 +31,8 @@ impl Router6 {
         router
     }
 
-    fn start(label: &str) -> Self {
+    /// An agent in a place with IPv6.
+    pub fn start(label: &str) -> Self {
         let place = Place::new(label);
         for namespace in [
             &place.client.namespace,
@@ -71,7 +72,8 @@ impl Router6 {
         }
     }
 
-    fn ip6(&self, command: &str) {
+    /// Runs `ip -6` in the router.
+    pub fn ip6(&self, command: &str) {
         ip6(&self.router, command);
     }
 

@@ -15,7 +15,7 @@
 //! - `next_packet`: routes, next hops, neighbours, interfaces and addresses change.
 //! - `ipv6`: the same of IPv6, with real hosts.
 //! - `standing_aside`: settings that leave the packets to the kernel.
-//! - `ecmp`: routes by several next hops. `vlan`: VLAN devices and VRFs.
+//! - `ecmp`, `ecmp6`: routes by several next hops. `vlan`: VLAN devices and VRFs.
 //! - `failing`: redirects that come to nothing.
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
@@ -43,6 +43,7 @@ mod clones;
 mod configured;
 mod consistency;
 mod ecmp;
+mod ecmp6;
 mod expiry;
 mod failing;
 mod forwarding;

@@ -143,10 +143,21 @@ fn captured(socket: &RawSocket) -> Vec<(u32, Mac)> {
 
 /// The number of a frame of a stream, and to which link-layer address it was sent.
 pub fn numbered(frame: &[u8]) -> Option<(u32, Mac)> {
-    let view = Ipv4View::of(frame)?;
-    let bytes = view.transport().get(8..12)?;
-    let number = u32::from_be_bytes(bytes.try_into().ok()?);
-    (view.ports() == Some(PORTS) && number != UNNUMBERED).then(|| (number, view.destination_mac()))
+    let datagram = match Ipv4View::of(frame) {
+        Some(view) => view.transport(),
+        None => datagram6(frame)?,
+    };
+    let word = |at: usize| datagram.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+    let ports = u32::from(PORTS.0) << 16 | u32::from(PORTS.1);
+    let number = word(8).filter(|number| word(0) == Some(ports) && *number != UNNUMBERED)?;
+    Some((number, *frame.first_chunk()?))
+}
+
+/// UDP in a frame of IPv6.
+fn datagram6(frame: &[u8]) -> Option<&[u8]> {
+    const UDP: u8 = 17;
+    let (header, datagram) = frame.split_at_checked(54)?;
+    (header[12..14] == [0x86, 0xdd] && header[20] == UDP).then_some(datagram)
 }
 
 impl Account {
