@@ -27,6 +27,9 @@ const TRIAL: u32 = 32_768;
 /// The share of packets that may go astray: the counters are read a moment before and after.
 const ASTRAY: f64 = 0.001;
 
+/// Attempts to warm up.
+const ATTEMPTS: u32 = 10;
+
 /// How long and how often.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Effort {
@@ -163,7 +166,10 @@ fn packets(router: &mut Router, scenario: &Scenario, effort: Effort) -> Result<u
     Ok(packets.max(BATCH * 16) / BATCH * BATCH)
 }
 
-/// Sends two packets in a row to each destination, on each CPU: the second one makes a clone, however many are new.
+/// Sends two packets in a row to each destination, on each CPU, the second of which makes a clone, until a walk through
+/// all of them finds a clone for each.
+///
+/// So many new destinations at once are a flood to the agent, if it looks at its counters just then.
 fn warm_up(routers: &mut Routers, scenario: &Scenario, all: &[u32], effort: Effort) -> Result<()> {
     let Some(index) = contender::ALL.iter().position(|c| c.name == "cache") else {
         bail!("there is no contender named \"cache\"");
@@ -171,12 +177,24 @@ fn warm_up(routers: &mut Routers, scenario: &Scenario, all: &[u32], effort: Effo
     if scenario.flood == FLOOD_OF || !scenario.warm || !scenario.has("cache") {
         return Ok(());
     }
-    let router = &mut routers.cached;
+    let (router, listed) = (&mut routers.cached, all.len() as u32);
     router.set_list(all, effort.seed)?;
-    let traffic =
-        Traffic { contender: index as u32, listed: all.len() as u32, ..Traffic::default() };
-    router.set_traffic(Traffic { repeat_shift: 1, ..traffic })?;
-    run(router, 2 * all.len() as u32, scenario.cpus).map(drop)
+    let traffic = Traffic { contender: index as u32, listed, ..Traffic::default() };
+    for _ in 0..ATTEMPTS {
+        router.await_calm()?;
+        router.set_traffic(Traffic { repeat_shift: 1, ..traffic })?;
+        run(router, 2 * listed, scenario.cpus)?;
+        router.set_traffic(traffic)?;
+        let before = router.counts()?;
+        // More hits than there were misses: the agent sees no flood in them.
+        run(router, 3 * listed, scenario.cpus)?;
+        let moved = difference(&before, &router.counts()?);
+        let sent = f64::from(3 * listed) * scenario.cpus as f64;
+        if contender::hits(&moved.outcomes) as f64 >= sent * (1.0 - ASTRAY) {
+            return Ok(());
+        }
+    }
+    bail!("the destinations did not all get clones in {ATTEMPTS} attempts")
 }
 
 /// Takes so many packets through on each of so many CPUs; nanoseconds for a packet, by CPU.

@@ -9,6 +9,7 @@ use std::{
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -18,7 +19,7 @@ use aya::{
     programs::{ProgramFd, ProgramInfo, Xdp, XdpMode, loaded_programs},
 };
 use route_cache_bench_ebpf::{Hop, PAGE, PAGES, Position, Traffic};
-use route_cache_lab::{Agent, Namespace, Snmp};
+use route_cache_lab::{Agent, Namespace, Snmp, wait_until};
 
 use crate::{
     contender::{self, Program},
@@ -28,6 +29,9 @@ use crate::{
 
 /// Clones that a CPU can hold: the longest list must fit in half of it, beyond which clones are made more reluctantly.
 const CLONES_PER_CPU: &str = "262144";
+
+/// For how long the agent may leave clones alone after a flood that is over.
+const CALM: Duration = Duration::from_secs(15);
 
 /// What is counted outside the programs of the bench, since the start.
 #[derive(Debug, Clone, Default)]
@@ -149,6 +153,12 @@ impl Router {
         let position =
             |cpu| Position { random: (seed + cpu as u64) << 1 | 1, ..Position::default() };
         Ok(map.set(0, PerCpuValues::try_from((0..cpus).map(position).collect::<Vec<_>>())?, 0)?)
+    }
+
+    /// Waits until the agent looks for and makes all clones.
+    pub(crate) fn await_calm(&self) -> Result<()> {
+        let is_calm = || self.agent.status().is_ok_and(|status| status["tiers"]["clones"] == "all");
+        wait_until("the agent to look for all clones again", CALM, is_calm)
     }
 
     /// All counters as they are.
