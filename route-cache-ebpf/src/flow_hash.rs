@@ -21,9 +21,12 @@ pub fn of<F: Datapath>(packet: &Packet<'_>, datagram: &Datagram<'_, F>, config: 
     if config.flags & F::HASH_PORTS == 0 {
         return hash;
     }
-    // A later fragment has no ports: none of the fragments goes by them.
+    // A later fragment has no ports: none of the fragments goes by them. What stands in the padding are none.
+    let has_room = datagram.ip.datagram_len() >= F::Header::LEN + size_of::<[u16; 2]>();
     let ports = match datagram.ip.transport() {
-        Transport::Tcp | Transport::Udp => packet.get::<[u16; 2]>(Ethernet::LEN + F::Header::LEN),
+        Transport::Tcp | Transport::Udp => {
+            packet.get::<[u16; 2]>(Ethernet::LEN + F::Header::LEN).filter(|_| has_room)
+        }
         Transport::Icmp | Transport::Fragment | Transport::Other => None,
     };
     match ports {
@@ -76,6 +79,18 @@ mod tests {
             let by_ports = hash::<V4>(fragment.clone(), Config::HASH_PORTS4);
             assert_eq!(by_ports, hash::<V4>(fragment, 0));
         }
+    }
+
+    #[test]
+    fn rows_5_and_21_padding_is_no_ports() {
+        let empty4 = |padding| datagram().cut(34).byte(17, 20).padded(padding);
+        let bare = hash::<V4>(empty4(0), Config::HASH_PORTS4);
+        let padded = hash::<V4>(empty4(26).byte(35, 9), Config::HASH_PORTS4);
+        assert_eq!(bare, padded);
+        let empty6 = |padding| datagram6().cut(54).byte(19, 0).padded(padding);
+        let bare = hash::<V6>(empty6(0), Config::HASH_PORTS6);
+        let padded = hash::<V6>(empty6(6).byte(55, 9), Config::HASH_PORTS6);
+        assert_eq!(bare, padded);
     }
 
     #[test]

@@ -47,14 +47,14 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use route_cache_common::{Config, NextHopId, Outcome, Port, V4, V6};
+use route_cache_common::{NextHopId, Outcome, Port, V4, V6};
 
 use crate::{
     family::Datapath,
     flows::Memo,
     headers::{Header as _, Ipv4, Ipv6, TAG_LEN},
     packet::Packet,
-    way::{Found, Way},
+    way::{Arrival, Found, Way},
 };
 
 /// The forwarder.
@@ -109,17 +109,6 @@ fn forward(ctx: &XdpContext, packet: &Packet<'_>, now: u64) -> Result<Outcome, O
         Ipv6::ETHERTYPE => datagram::<V6>(ctx, packet, link.tag_len, &arrival),
         _ => Err(Outcome::PassEthertype),
     }
-}
-
-/// How and when a frame came.
-pub struct Arrival<'a> {
-    config: &'a Config,
-    /// The interface it came in by, the VLAN device for a tagged one.
-    device: u32,
-    /// Jiffies.
-    now: u64,
-    /// The flow epoch, read before anything is looked up.
-    epoch: u32,
 }
 
 /// The steps of a datagram. Up to `send` they only look; `Err` is the reason to leave the packet to the kernel.

@@ -3,10 +3,10 @@
 //! The functions here are not inlined: what a known flow needs is straight code with few registers in use, and the stack
 //! of a BPF program is 512 bytes for all frames together.
 
-use route_cache_common::{Flow, NextHopId, Outcome, Port, Route, route::RouteWords};
+use route_cache_common::{Config, Flow, NextHopId, Outcome, Port, Route, route::RouteWords};
 
 use crate::{
-    Arrival, admit, clones,
+    admit, clones,
     family::Datapath,
     flow_hash, flows,
     headers::{Frame, Header as _},
@@ -14,6 +14,18 @@ use crate::{
     packet::Packet,
     parse, route,
 };
+
+/// How and when a frame came.
+pub struct Arrival<'a> {
+    /// The config line.
+    pub config: &'a Config,
+    /// The interface it came in by, the VLAN device for a tagged one.
+    pub device: u32,
+    /// Jiffies.
+    pub now: u64,
+    /// The flow epoch, read before anything is looked up.
+    pub epoch: u32,
+}
 
 /// The way of a packet.
 pub struct Way {

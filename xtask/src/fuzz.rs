@@ -12,6 +12,7 @@ use route_cache_fuzz::Options;
 
 use crate::{
     agent,
+    parsers::{self, Target},
     privilege::{as_root, is_root, replace_with},
     workspace,
 };
@@ -37,6 +38,10 @@ pub(crate) struct Arguments {
     /// Run the cases in these files instead.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     replay: Vec<PathBuf>,
+    /// Coverage-guided, one of the parsers of what others send.
+    #[arg(long, value_enum, value_name = "NAME")]
+    #[arg(conflicts_with_all = ["seed", "configurations", "frames", "keep_going", "replay"])]
+    target: Option<Target>,
     /// An agent that is built.
     #[arg(long, hide = true)]
     agent: Option<PathBuf>,
@@ -44,6 +49,9 @@ pub(crate) struct Arguments {
 
 /// Builds the agent, and runs it against the kernel.
 pub(crate) fn fuzz(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(target) = arguments.target {
+        return parsers::fuzz(target, arguments.minutes).map(|()| ExitCode::SUCCESS);
+    }
     let agent = match &arguments.agent {
         Some(agent) => agent.clone(),
         None => agent::build()?,

@@ -7,6 +7,7 @@ mod conformance;
 mod fuzz;
 mod invoke;
 mod lints;
+mod parsers;
 mod privilege;
 mod run;
 mod setup;
@@ -40,7 +41,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Send the same frames through a router with and without the cache, and compare.
     Conformance(conformance::Arguments),
-    /// Random packets through random tables, with and without the cache; what comes out has to be the same.
+    /// Random packets through random tables, with and without the cache; what comes out has to be the same. With
+    /// `--target`, random bytes to what reads the bytes of others.
     Fuzz(fuzz::Arguments),
     /// The lab alone, as root, with an agent that is built.
     #[command(hide = true)]

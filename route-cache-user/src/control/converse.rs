@@ -81,7 +81,7 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// A request, or what is wrong with the line.
-fn parse(line: &[u8]) -> Result<Request, String> {
+pub(super) fn parse(line: &[u8]) -> Result<Request, String> {
     if line.len() > LONGEST_REQUEST {
         return Err(format!("the request is longer than {LONGEST_REQUEST} bytes"));
     }

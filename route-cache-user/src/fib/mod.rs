@@ -19,6 +19,7 @@ pub(crate) mod index;
 pub(crate) mod install;
 pub(crate) mod installed;
 pub(crate) mod interlock;
+mod ip_family;
 pub(crate) mod message;
 pub(crate) mod mirror;
 pub(crate) mod netlink;

@@ -44,6 +44,7 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     // With warnings it can still be tested.
     if let Ok(object) = object.or_else(|_| bpf::object(Warnings::Shown)) {
         summary.check("lints", lints::clippy(&object).as_ref().map(drop));
+        summary.check("fuzz targets", lints::fuzz_targets().as_ref().map(drop));
         suites(&object, &arguments.rest, &mut summary)?;
         // A filter names tests, of which this is none.
         if arguments.rest.is_empty() {

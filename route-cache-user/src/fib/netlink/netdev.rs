@@ -72,7 +72,8 @@ impl Family {
     }
 }
 
-fn parse_family(message: &Message<'_>) -> Result<Option<Family>, Malformed> {
+/// What the kernel answers to the question where the family is.
+pub(super) fn parse_family(message: &Message<'_>) -> Result<Option<Family>, Malformed> {
     let (_, attributes) = message.split::<4>()?;
     let (mut id, mut group) = (None, None);
     for attribute in attributes {
