@@ -2,7 +2,7 @@
 
 use std::{
     net::Ipv4Addr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -130,6 +130,7 @@ fn what_the_agent_cannot_see_is_found_told_and_removed() {
 #[test]
 fn a_route_that_changes_all_the_time_is_never_a_disagreement() {
     const CHANGES: u32 = 300;
+    const ENOUGH: u64 = 10;
     let router = Router::forwarding("flapping");
     let over = AtomicBool::new(false);
     let mut batch = String::new();
@@ -137,7 +138,8 @@ fn a_route_that_changes_all_the_time_is_never_a_disagreement() {
         let via = if number % 2 == 0 { "10.0.3.2" } else { "10.0.2.2" };
         batch += &format!("ip route replace 10.9.0.0/16 via {via}; sleep 0.005; ");
     }
-    let checked = thread::scope(|scope| {
+    let (checked, began) = (AtomicU64::new(0), Instant::now());
+    thread::scope(|scope| {
         let sending = scope.spawn(|| {
             let sender = router.sender();
             while !over.load(Ordering::Relaxed) {
@@ -145,22 +147,32 @@ fn a_route_that_changes_all_the_time_is_never_a_disagreement() {
                 thread::sleep(Duration::from_micros(500));
             }
         });
-        let changing = scope.spawn(|| router.router.exec(&["sh", "-ec", &batch]).unwrap());
+        // A change voids the clone: where the machine is busy an audit seldom finds one.
+        let changing = scope.spawn(|| {
+            loop {
+                router.router.exec(&["sh", "-ec", &batch]).unwrap();
+                if checked.load(Ordering::Relaxed) > ENOUGH || began.elapsed() > PATIENCE {
+                    break;
+                }
+            }
+        });
         let mut reports = Vec::new();
         while !changing.is_finished() {
-            reports.push(router.agent.audit());
+            let audited = router.agent.audit();
+            let found = audited.as_ref().ok().and_then(|(report, _)| report["checked"].as_u64());
+            checked.fetch_add(found.unwrap_or_default(), Ordering::Relaxed);
+            reports.push(audited);
         }
         over.store(true, Ordering::Relaxed);
         sending.join().unwrap();
         changing.join().unwrap();
-        let checked = reports.into_iter().map(|report| {
+        for report in reports {
             let (report, code) = report.unwrap();
             assert_eq!(code, 0, "{report}; {}", router.story());
-            report["checked"].as_u64().unwrap()
-        });
-        checked.sum::<u64>()
+        }
     });
-    assert!(checked > 10, "only {checked} clones were there to be checked");
+    let checked = checked.into_inner();
+    assert!(checked > ENOUGH, "only {checked} clones were there to be checked");
     assert_eq!(count(&router, "audit_mismatches"), 0, "{}", router.story());
-    eprintln!("audit: {checked} clones checked during {CHANGES} changes of their route");
+    eprintln!("audit: {checked} clones checked while their route changed");
 }
