@@ -44,7 +44,9 @@ mod control {
 
     pub(crate) use self::{action::Action, source::Source};
     use self::{
-        protocol::{CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status},
+        protocol::{
+            AuditReport, CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status,
+        },
         serve::Limits,
     };
     use crate::{config, events::Journal};
@@ -55,6 +57,9 @@ mod control {
 
     impl Source for Agent {
         fn status(&self) -> Result<Status> {
+            bail!("there is none")
+        }
+        fn audit(&self) -> Result<AuditReport> {
             bail!("there is none")
         }
         fn clones(&self) -> Result<Vec<CloneEntry>> {
