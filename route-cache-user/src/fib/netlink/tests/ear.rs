@@ -45,10 +45,14 @@ impl Ear {
         events
     }
 
-    /// Runs a command and returns the first route event that it causes.
+    /// Runs a command and returns the first event of an IPv4 route that it causes. Of IPv6 the kernel makes routes by
+    /// itself when it finds a link ready, whenever that is.
     pub(super) fn route_after(&mut self, command: &str) -> Event {
         run(command);
-        let is_route = |event: &Event| matches!(event, Event::Route { .. } | Event::RouteGone(_));
+        let is_route = |event: &Event| match event {
+            Event::Route { route, .. } | Event::RouteGone(route) => route.prefix.addr().is_ipv4(),
+            _ => false,
+        };
         self.until(is_route).into_iter().find(is_route).expect("until() found it")
     }
 }
