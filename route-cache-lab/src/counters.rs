@@ -52,7 +52,8 @@ impl Snmp {
     /// TCP segments and UDP datagrams received with a wrong checksum.
     #[must_use]
     pub fn checksum_errors(&self) -> u64 {
-        self.get("Tcp", "InCsumErrors") + self.get("Udp", "InCsumErrors")
+        // TCP's are of both families.
+        ["Tcp", "Udp", "Udp6"].map(|protocol| self.get(protocol, "InCsumErrors")).iter().sum()
     }
 
     fn parse(text: &str) -> Self {

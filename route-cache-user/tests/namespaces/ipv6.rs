@@ -31,9 +31,13 @@ impl Router6 {
         router
     }
 
-    /// An agent in a place with IPv6.
+    /// An agent in a fresh place with IPv6.
     pub fn start(label: &str) -> Self {
-        let place = Place::new(label);
+        Self::around(Place::new(label))
+    }
+
+    /// Gives the hosts and the router of a place IPv6 addresses beside the others, and starts the agent.
+    pub fn around(place: Place) -> Self {
         for namespace in [
             &place.client.namespace,
             &place.server.namespace,

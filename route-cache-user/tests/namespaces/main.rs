@@ -11,7 +11,7 @@
 //! the router, and look where each frame came out: what was sent later than a bound after the change has to be where
 //! the kernel alone would have sent it. No other traffic answers, so that the counts of the agent are exact.
 //!
-//! - `forwarding`: packets arrive, and their bytes are those of the kernel.
+//! - `forwarding`: packets arrive, and their bytes are those of the kernel. `iperf`: so do TCP and UDP of real hosts.
 //! - `next_packet`: routes, next hops, neighbours, interfaces and addresses change.
 //! - `ipv6`: the same of IPv6, with real hosts.
 //! - `standing_aside`: settings that leave the packets to the kernel.
@@ -47,6 +47,7 @@ mod ecmp6;
 mod expiry;
 mod failing;
 mod forwarding;
+mod iperf;
 mod ipv6;
 mod life;
 mod memory;

@@ -10,7 +10,7 @@ use crate::router::{BINARY, PATIENCE, PORTS, Place, Router, attached_programs};
 const TAGGED: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 1);
 
 /// A place with `left.100` and `right.200`, or nothing on a kernel without VLAN devices.
-fn place(label: &str) -> Option<Place> {
+pub fn place(label: &str) -> Option<Place> {
     let place = Place::new(label);
     let add =
         ["ip", "link", "add", "link", "left", "name", "left.100", "type", "vlan", "id", "100"];
@@ -38,7 +38,7 @@ fn place(label: &str) -> Option<Place> {
 }
 
 /// Both ends of the links say that no tag is kept beside a frame.
-fn show_tags(place: &Place) {
+pub fn show_tags(place: &Place) {
     for interface in ["left", "right"] {
         show_tags_of(place, interface);
     }
