@@ -21,6 +21,10 @@ const SEGMENT: u64 = 1460;
 /// Complete checksums that look partial: one in 65,536 on average (row 39a), of ten thousand or so.
 const UNLUCKY: u64 = 3;
 
+/// Segments of IPv4 that the kernel makes without a socket, an acknowledgement in TIME-WAIT or a reset, have complete
+/// checksums whatever the device can do (`ip_send_unicast_reply`): one at the end of each of three connections.
+const LAST_WORDS: u64 = 3;
+
 /// The server's addresses.
 const ADDRESSES: [&str; 2] = ["10.0.2.2", "2001:db8:2::2"];
 /// The same in VLAN 200.
@@ -86,7 +90,7 @@ fn exchange(router: &Router, address: &str, checksums: Checksums) {
         }
         Checksums::Partial => {
             assert!(of("pass_partial_checksum") >= packets, "{what}");
-            assert_eq!(of("forwarded_"), 0, "{what}");
+            assert!(of("forwarded_") <= LAST_WORDS, "{what}");
         }
     }
 }
