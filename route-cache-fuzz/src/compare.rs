@@ -81,14 +81,16 @@ impl Known {
     #[must_use]
     pub fn of(case: &Case) -> Self {
         let mut known = Self::default();
+        let objects = Objects::of(case);
         for command in case.commands().filter_map(|command| command.strip_prefix("ip route ")) {
             let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+            let net = words.first().and_then(|word| Net::parse(word));
             if words.contains(&"nexthop") {
-                let behind = words.iter().filter_map(|word| word.strip_prefix('p')?.parse().ok());
-                let net = words.first().and_then(|word| Net::parse(word));
-                known.groups.extend(net.map(|net| (net, behind.collect())));
+                known.groups.extend(net.map(|net| (net, ports(&words))));
             } else if let ["local", net, ..] = words[..] {
                 known.local.extend(Net::parse(net));
+            } else if let Some(ports) = behind(&words, "nhid").and_then(|id| objects.of_group(id)) {
+                known.groups.extend(net.map(|net| (net, ports)));
             }
         }
         known
@@ -117,6 +119,47 @@ impl Known {
         let number = address.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
         self.local.iter().any(|net| net.contains(v6, number))
     }
+}
+
+/// Next-hop objects, whatever they are in the course of a case.
+#[derive(Debug, Default)]
+struct Objects<'a> {
+    /// The ports that single ones are behind.
+    ports: BTreeMap<&'a str, BTreeSet<usize>>,
+    /// The members of groups.
+    members: BTreeMap<&'a str, BTreeSet<&'a str>>,
+}
+
+impl<'a> Objects<'a> {
+    fn of(case: &'a Case) -> Self {
+        let mut objects = Self::default();
+        for command in case.commands().filter_map(|command| command.strip_prefix("ip nexthop ")) {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let Some(id) = behind(&words, "id") else { continue };
+            objects.ports.entry(id).or_default().extend(ports(&words));
+            if let Some(group) = behind(&words, "group") {
+                let ids = group.split('/').filter_map(|member| member.split(',').next());
+                objects.members.entry(id).or_default().extend(ids);
+            }
+        }
+        objects
+    }
+
+    /// The ports that the members of a group are behind; nothing if it is none.
+    fn of_group(&self, id: &str) -> Option<BTreeSet<usize>> {
+        let members = self.members.get(id)?;
+        Some(members.iter().filter_map(|id| self.ports.get(id)).flatten().copied().collect())
+    }
+}
+
+/// The word behind another one.
+fn behind<'a>(words: &[&'a str], word: &str) -> Option<&'a str> {
+    words.iter().skip_while(|other| **other != word).nth(1).copied()
+}
+
+/// The ports that are named.
+fn ports(words: &[&str]) -> BTreeSet<usize> {
+    words.iter().filter_map(|word| word.strip_prefix('p')?.parse().ok()).collect()
 }
 
 /// Compares, and remembers of which answers the kernel has given so many that its limits may apply.

@@ -162,8 +162,8 @@ impl Side {
         // What waits for a busy CPU must fit into the queue of a port.
         for frames in frames.chunks(96) {
             for Sent { port, frame } in frames {
-                // One that is larger than the bare end takes is refused on either side.
-                let _ = self.sockets[*port].send(frame);
+                // One that is larger than either end takes, or for a port that is down, is refused on either side.
+                let _ = self.sockets[*port].offer(frame);
             }
             // Behind the first answer all frames have been taken in; behind the second all that came of them is out.
             for _ in 0..2 {

@@ -24,6 +24,8 @@ pub struct Tables {
     pub mtus: Vec<usize>,
     /// Next-hop objects that were made: number, family, port.
     objects: Vec<(u32, bool, usize)>,
+    /// Those that are groups.
+    groups: Vec<u32>,
     /// Ports that are down.
     down: Vec<usize>,
 }
@@ -44,6 +46,9 @@ impl Tables {
         }
         if random.percent(12) {
             commands.push(setting(random));
+        }
+        if random.percent(20) {
+            commands.extend(way_back(random));
         }
         let count = random.pick(&[4, 8, 16, 30]);
         for _ in 0..count {
@@ -220,7 +225,32 @@ impl Tables {
                 self.objects.push((id, v6, port));
             }
         }
+        if random.percent(60) {
+            let (v6, id) = (random.percent(40), 100 + self.objects.len() as u32);
+            if let Some(members) = self.members(random, v6) {
+                commands.push(format!("ip nexthop add id {id} group {members}"));
+                self.objects.push((id, v6, 0));
+                self.groups.push(id);
+            }
+        }
         commands
+    }
+
+    /// Objects of a family for a group, with weights; groups are not among them.
+    fn members(&self, random: &mut Random, v6: bool) -> Option<String> {
+        let fit = |(id, of, _): &(u32, bool, usize)| {
+            (*of == v6 && !self.groups.contains(id)).then_some(*id)
+        };
+        let fitting: Vec<u32> = self.objects.iter().filter_map(fit).collect();
+        if fitting.is_empty() {
+            return None;
+        }
+        let mut members: Vec<String> = Vec::new();
+        for _ in 0..2 + random.below(2) {
+            let weight = random.pick(&["", "", ",2", ",5"]);
+            members.push(format!("{}{weight}", random.pick(&fitting)));
+        }
+        Some(members.join("/"))
     }
 
     fn change_object(&mut self, random: &mut Random) -> Option<String> {
@@ -230,6 +260,8 @@ impl Tables {
         let (id, v6, _) = random.pick(&self.objects);
         Some(if random.percent(25) {
             format!("ip nexthop del id {id}")
+        } else if self.groups.contains(&id) {
+            format!("ip nexthop replace id {id} group {}", self.members(random, v6)?)
         } else {
             let port = random.below(PORTS);
             format!("ip nexthop replace id {id} {}", via(random, v6, port))
@@ -314,11 +346,23 @@ fn neighbour(random: &mut Random) -> String {
     format!("ip neigh replace {address} lladdr {mac} dev p{port} nud {state}")
 }
 
+/// What the ports ask of the way back to the source: of all, or of some.
+fn way_back(random: &mut Random) -> Vec<String> {
+    if random.percent(30) {
+        return vec![format!("sysctl net/ipv4/conf/all/rp_filter={}", 1 + random.below(2))];
+    }
+    (0..PORTS)
+        .map(|port| format!("sysctl net/ipv4/conf/p{port}/rp_filter={}", random.below(3)))
+        .collect()
+}
+
 fn setting(random: &mut Random) -> String {
     let port = random.below(PORTS);
-    match random.below(8) {
-        0 => format!("sysctl net/ipv4/conf/p{port}/rp_filter={}", random.below(3)),
-        1 => format!("sysctl net/ipv4/conf/all/rp_filter={}", random.below(3)),
+    match random.below(12) {
+        0 | 8 => format!("sysctl net/ipv4/conf/p{port}/rp_filter={}", random.below(3)),
+        1 | 9 => format!("sysctl net/ipv4/conf/all/rp_filter={}", random.below(3)),
+        10 => format!("sysctl net/ipv4/fib_multipath_hash_policy={}", random.below(3)),
+        11 => format!("sysctl net/ipv6/fib_multipath_hash_policy={}", random.below(3)),
         2 | 3 => format!("sysctl net/ipv4/conf/p{port}/forwarding={}", random.below(2)),
         4 => format!("sysctl net/ipv6/conf/p{port}/forwarding={}", random.below(2)),
         5 => format!("sysctl net/ipv4/conf/p{port}/send_redirects={}", random.below(2)),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
     net::if_::if_nametoindex,
@@ -50,20 +50,39 @@ impl RawSocket {
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         const PATIENCE: Duration = Duration::from_secs(5);
         let began = Instant::now();
+        loop {
+            match self.offer(frame)? {
+                // The ring of the veth's peer is full: its reader needs the processor.
+                false if began.elapsed() < PATIENCE => std::thread::yield_now(),
+                false => bail!(
+                    "cannot send a frame of {} bytes on {}: not taken",
+                    frame.len(),
+                    self.place
+                ),
+                true => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends a frame, header and all, that the peer of the veth may drop. Says whether it took it: not if its ring is full,
+    /// it is down, or the frame is larger than its MTU.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn offer(&self, frame: &[u8]) -> Result<bool> {
         let sent = loop {
             match write(&self.socket, frame) {
                 Err(Errno::EAGAIN) => {
                     let _writable = self.poll(PollFlags::POLLOUT, Duration::from_secs(1))?;
                 }
-                // The ring of the veth's peer is full, and the frame was dropped: its reader needs the processor.
-                Err(Errno::ENOBUFS) if began.elapsed() < PATIENCE => std::thread::yield_now(),
+                Err(Errno::ENOBUFS) => return Ok(false),
                 result => break result,
-            };
+            }
         };
         sent.with_context(|| {
             format!("cannot send a frame of {} bytes on {}", frame.len(), self.place)
         })?;
-        Ok(())
+        Ok(true)
     }
 
     /// The next frame that came in, or nothing if none comes within `timeout`.

@@ -22,6 +22,10 @@ pub fn batch(random: &mut Random, tables: &Tables, count: usize) -> Vec<Sent> {
             }
             let mut sent = random.pick(&flows);
             renumber(&mut sent.frame, number as u16);
+            // One that looks like those of a known flow but is not to be forwarded, or not as they are.
+            if random.percent(8) {
+                disturb(random, tables, &mut sent);
+            }
             sent
         })
         .collect()
@@ -96,6 +100,37 @@ fn tagged(random: &mut Random, frame: &[u8]) -> Vec<u8> {
     let tpid = random.pick(&[[0x81, 0x00], [0x81, 0x00], [0x88, 0xa8]]);
     let tci = random.pick(&[[0, 0], [0, 5], [0xe0, 0], [0x0f, 0xff]]);
     [&frame[..12], &tpid, &tci, &frame[12..]].concat()
+}
+
+/// Gives a frame of a flow another source or number of hops, or sends it in by another port.
+fn disturb(random: &mut Random, tables: &Tables, sent: &mut Sent) {
+    match sent.frame.get(12..15) {
+        Some([0x08, 0x00, 0x45]) if sent.frame.len() >= 34 => match random.below(8) {
+            0 => sent.frame[22] = random.pick(&[0, 1, 2]),
+            1 => enter_by(random.below(PORTS), sent),
+            _ => {
+                let from = v4::source(random, tables, sent.port);
+                sent.frame[26..30].copy_from_slice(&from.to_be_bytes());
+            }
+        },
+        Some([0x86, 0xdd, 0x60]) if sent.frame.len() >= 54 => match random.below(8) {
+            0 => sent.frame[21] = random.pick(&[0, 1, 2]),
+            1 => enter_by(random.below(PORTS), sent),
+            _ => {
+                let from = v6::source(random, tables, sent.port);
+                sent.frame[22..38].copy_from_slice(&from.to_be_bytes());
+            }
+        },
+        _ => return,
+    }
+    v4::set_checksum(&mut sent.frame);
+}
+
+/// Sends it in by a port.
+fn enter_by(port: usize, sent: &mut Sent) {
+    sent.port = port;
+    sent.frame[..6].copy_from_slice(&port_mac(port));
+    sent.frame[6..12].copy_from_slice(&host_mac(port, 2));
 }
 
 /// Gives a frame of a flow another number, to tell whether the order is kept.

@@ -22,7 +22,7 @@ pub(super) fn frame(random: &mut Random, tables: &Tables, port: usize, odd: bool
     if odd {
         match random.below(16) {
             0 => ttl = random.pick(&[0, 1, 1, 2]),
-            1 | 2 => from = special(random, tables, port),
+            1 | 2 => from = source(random, tables, port),
             3 | 4 => to = special(random, tables, port),
             5 => fragment = random.pick(&[0x2000, 0x2001, 0x0010, 0x6000, 0x8000, 0x1fff, 0xa000]),
             6 => {
@@ -71,6 +71,14 @@ pub(super) fn frame(random: &mut Random, tables: &Tables, port: usize, odd: bool
         frame[24 + bit / 8] ^= 1 << (bit % 8);
     }
     frame
+}
+
+/// A source that is not one of those behind the port: one that the kernel may not take, or one that it has routes to.
+pub(super) fn source(random: &mut Random, tables: &Tables, port: usize) -> u32 {
+    if random.percent(25) {
+        return destination(random, tables, false, true) as u32;
+    }
+    special(random, tables, port)
 }
 
 /// Addresses that are not like others.

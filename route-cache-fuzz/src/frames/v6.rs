@@ -16,7 +16,7 @@ pub(super) fn frame(random: &mut Random, tables: &Tables, port: usize, odd: bool
     if odd {
         match random.below(14) {
             0 => hop_limit = random.pick(&[0, 1, 1, 2]),
-            1 | 2 => from = special(random, tables, port),
+            1 | 2 => from = source(random, tables, port),
             3 | 4 => to = special(random, tables, port),
             5..8 => {
                 for _ in 0..=random.below(3) {
@@ -75,6 +75,14 @@ fn extension(random: &mut Random) -> (u8, Vec<u8>) {
         6 => (51, vec![0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]),
         _ => (60, vec![0, 0, 1, 4, 0, 0, 0, 0]),
     }
+}
+
+/// A source that is not one of those behind the port: one that the kernel may not take, or one that it has routes to.
+pub(super) fn source(random: &mut Random, tables: &Tables, port: usize) -> u128 {
+    if random.percent(25) {
+        return destination(random, tables, true, true);
+    }
+    special(random, tables, port)
 }
 
 /// Addresses that are not like others.
