@@ -108,8 +108,19 @@ pub(crate) struct Fib {
     pub(super) address_gone: bool,
     /// There were IPv4 policy rules beyond the default three: the kernel looks sources up ever since.
     pub(super) custom_rules: bool,
+    /// What ports are asked to be strict about, see [`Fib::plan`].
+    pub(super) ways_back: WaysBack,
     pub(super) dirty: Dirty,
     pub(super) limits: Limits,
+}
+
+/// What the program looks at of the way back to IPv4 sources, beyond what the interfaces ask for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct WaysBack {
+    /// Some routes may be none ([`Tables::has_doubtful_ways_back`]).
+    pub(super) are_doubtful: bool,
+    /// They are looked at everywhere ([`Config::CHECK_SOURCE`](route_cache_common::Config::CHECK_SOURCE)).
+    pub(super) are_checked: bool,
 }
 
 impl Fib {
@@ -132,6 +143,7 @@ impl Fib {
             locals: HashSet::new(),
             address_gone: false,
             custom_rules: false,
+            ways_back: WaysBack::default(),
             dirty: Dirty::default(),
             limits,
         }

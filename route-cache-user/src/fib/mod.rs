@@ -34,3 +34,5 @@ pub(crate) mod slots;
 pub(crate) mod tables;
 pub(crate) mod verdict;
 pub(crate) mod vlan;
+#[cfg(test)]
+mod ways_back_test;

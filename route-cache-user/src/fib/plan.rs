@@ -16,7 +16,7 @@ use super::{
     installed::InstalledRoute,
     interlock::Picking,
     message::{Ifindex, Link, Neighbour},
-    mirror::Fib,
+    mirror::{Fib, WaysBack},
     verdict::{Against, HopKey, Verdict, Way},
 };
 use crate::sweep::policy::Reason;
@@ -153,9 +153,12 @@ impl Fib {
             plan.local_filter[word] |= 1 << bit;
         }
         plan.flags |= self.flag::<V4>() | self.flag::<V6>();
-        if !self.v4.custom_locals.is_empty() || self.custom_rules {
+        let are_checked = !self.v4.custom_locals.is_empty() || self.custom_rules;
+        if are_checked {
             plan.flags |= Config::CHECK_SOURCE;
         }
+        let may_doubt = dirty.groups || !dirty.interfaces.is_empty();
+        self.plan_ways_back(may_doubt, are_checked, &mut plan);
         plan
     }
 
@@ -176,8 +179,39 @@ impl Fib {
             flag(IpFamily::V4, Port::ACCELERATE4) | flag(IpFamily::V6, Port::ACCELERATE6);
         let is_partial = self.tables.has_partial_checksums(ifindex);
         let partial = if is_partial { Port::PARTIAL_CHECKSUMS } else { 0 };
-        let reverse = self.tables.reverse_path(ifindex).unwrap_or(Port::REVERSE_STRICT);
+        let reverse = match self.tables.reverse_path(ifindex) {
+            None => Port::REVERSE_STRICT,
+            Some(Port::REVERSE_LOOSE) if self.ways_back.are_doubtful => Port::REVERSE_STRICT,
+            Some(0) if self.ways_back == IN_DOUBT => Port::REVERSE_STRICT,
+            Some(asked) => asked,
+        };
         if accelerate == 0 { 0 } else { Port { mac, flags: accelerate | partial | reverse }.pack() }
+    }
+
+    fn plan_port(&mut self, ifindex: Ifindex, plan: &mut Plan) {
+        let word = self.port(ifindex);
+        let known =
+            if word == 0 { self.ports.remove(&ifindex) } else { self.ports.insert(ifindex, word) };
+        let known = known.unwrap_or(0);
+        if known != word {
+            plan.ports.push((ifindex, word));
+            plan.voids_flows |= reverse_path(known) != reverse_path(word);
+        }
+    }
+
+    /// While the tables may hold routes that are no ways back to a source, ports that look at them at all do so as strictly
+    /// as can be: a way back through the interface that a packet came in by is not one of those.
+    fn plan_ways_back(&mut self, may_doubt: bool, are_checked: bool, plan: &mut Plan) {
+        let are_doubtful = if may_doubt {
+            self.tables.has_doubtful_ways_back()
+        } else {
+            self.ways_back.are_doubtful
+        };
+        let now = WaysBack { are_doubtful, are_checked };
+        if std::mem::replace(&mut self.ways_back, now) != now {
+            let ports: Vec<_> = self.ports.keys().copied().collect();
+            ports.into_iter().for_each(|ifindex| self.plan_port(ifindex, plan));
+        }
     }
 
     fn plan_interfaces(
@@ -187,17 +221,7 @@ impl Fib {
         plan: &mut Plan,
     ) {
         for &ifindex in dirty {
-            let word = self.port(ifindex);
-            let known = if word == 0 {
-                self.ports.remove(&ifindex)
-            } else {
-                self.ports.insert(ifindex, word)
-            };
-            let known = known.unwrap_or(0);
-            if known != word {
-                plan.ports.push((ifindex, word));
-                plan.voids_flows |= reverse_path(known) != reverse_path(word);
-            }
+            self.plan_port(ifindex, plan);
             if IpFamily::ALL.iter().any(|family| self.egress(*family, ifindex).is_ok()) {
                 // Entered again even if known: an index that changed hands lost its entry in the kernel.
                 self.egress.insert(ifindex);
@@ -530,6 +554,9 @@ impl Fib {
 
 /// Why a family stands aside that needs more ids than there are.
 pub(super) const NO_ROOM_FOR_HOPS: &str = "there are more next hops than fit (--max-next-hops)";
+
+/// Looked at everywhere, and not to be relied on.
+const IN_DOUBT: WaysBack = WaysBack { are_doubtful: true, are_checked: true };
 
 /// What a port asks for of the way back.
 fn reverse_path(word: u64) -> u16 {

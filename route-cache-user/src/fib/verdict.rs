@@ -413,7 +413,12 @@ impl Tables {
         match self.reverse_path(ifindex) {
             None => reasons.push(format!("rp_filter of {name} is not known")),
             Some(0) => {}
-            Some(mode) => reasons.extend(self.against_ways_back(name, mode)),
+            Some(_) if self.unsure.contains(&ifindex) => reasons.push(format!(
+                "rp_filter is on at {name}, and the routes through it are being read anew"
+            )),
+            Some(_) => reasons.extend(self.rule_of_ways_back().map(|priority| {
+                format!("rp_filter is on at {name}, and policy rule {priority} can apply to the way back (`ip rule`)")
+            })),
         }
         reasons
     }
@@ -431,23 +436,15 @@ impl Tables {
         }
     }
 
-    /// What stands against judging ways back from the tables.
-    fn against_ways_back(&self, name: &str, mode: u16) -> Option<String> {
-        if let Some(priority) = self.rule_of_ways_back() {
-            return Some(format!(
-                "rp_filter is on at {name}, and policy rule {priority} can apply to the way back (`ip rule`)"
-            ));
-        }
-        // Strict mode compares with an interface that has just received something.
-        let is_skipped = |link: &&Link| {
+    /// Whether there may be routes in the tables that are no ways back to a source: the kernel has dropped them without a
+    /// message, or ignores them while their interface has no carrier.
+    pub(crate) fn has_doubtful_ways_back(&self) -> bool {
+        let is_ignored = |link: &Link| {
             link.is_up() && !link.is_running() && self.ignores_linkdown(IpFamily::V4, link.ifindex)
         };
-        let skipped =
-            self.links.values().find(is_skipped).filter(|_| mode == Port::REVERSE_LOOSE)?;
-        Some(format!(
-            "rp_filter is loose at {name}, and routes through {} are ignored while it has no carrier",
-            skipped.name
-        ))
+        !self.unsure.is_empty()
+            || !self.unsure_objects.is_empty()
+            || self.links.values().any(is_ignored)
     }
 
     /// Whether checksums of frames received here may still be somebody's to complete (row 39a).

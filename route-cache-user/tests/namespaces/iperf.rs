@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     ipv6::Router6,
-    router::{PATIENCE, Place, Router, grown},
+    router::{PATIENCE, Router, grown},
     vlan,
 };
 
