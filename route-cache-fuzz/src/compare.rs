@@ -1,166 +1,14 @@
 //! What came out of the ports of both routers, made comparable, and compared.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::case::{Case, PORTS, hex};
+use crate::{
+    case::{PORTS, hex},
+    known::Known,
+};
 
 /// What came out of each port, in order.
 pub type Output = [Vec<Vec<u8>>; PORTS];
-
-/// What the commands of a case say about what may come out.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
-    /// Prefixes with a group of next hops, and the ports that those are behind.
-    groups: Vec<(Net, BTreeSet<usize>)>,
-    /// Prefixes that are the router's own by a route of type local.
-    local: Vec<Net>,
-}
-
-/// Network of either family, addresses of IPv4 in the low 32 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Net {
-    /// Whether it is of IPv6.
-    pub v6: bool,
-    /// Its first address.
-    pub base: u128,
-    /// Length of the prefix.
-    pub len: u8,
-}
-
-impl Net {
-    /// Bits of an address.
-    #[must_use]
-    pub const fn bits(v6: bool) -> u8 {
-        if v6 { 128 } else { 32 }
-    }
-
-    /// Reads `10.8.0.0/16` and the like.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, len) = text.split_once('/')?;
-        let len = len.parse().ok()?;
-        match address.parse().ok()? {
-            IpAddr::V4(address) if len <= 32 => {
-                Some(Self::of(false, u128::from(u32::from(address)), len))
-            }
-            IpAddr::V6(address) if len <= 128 => Some(Self::of(true, u128::from(address), len)),
-            _ => None,
-        }
-    }
-
-    /// The network of an address.
-    #[must_use]
-    pub const fn of(v6: bool, address: u128, len: u8) -> Self {
-        Self { v6, base: address & !Self::hosts(v6, len), len }
-    }
-
-    /// The bits of the hosts in it.
-    const fn hosts(v6: bool, len: u8) -> u128 {
-        let free = Self::bits(v6) - len;
-        if free == 128 { u128::MAX } else { (1 << free) - 1 }
-    }
-
-    /// Its last address.
-    #[must_use]
-    pub const fn last(self) -> u128 {
-        self.base | Self::hosts(self.v6, self.len)
-    }
-
-    /// Whether an address is in it.
-    #[must_use]
-    pub const fn contains(self, v6: bool, address: u128) -> bool {
-        self.v6 == v6 && self.base <= address && address <= self.last()
-    }
-}
-
-impl Known {
-    /// Of a case.
-    #[must_use]
-    pub fn of(case: &Case) -> Self {
-        let mut known = Self::default();
-        let objects = Objects::of(case);
-        for command in case.commands().filter_map(|command| command.strip_prefix("ip route ")) {
-            let words: Vec<&str> = command.split_whitespace().skip(1).collect();
-            let net = words.first().and_then(|word| Net::parse(word));
-            if words.contains(&"nexthop") {
-                known.groups.extend(net.map(|net| (net, ports(&words))));
-            } else if let ["local", net, ..] = words[..] {
-                known.local.extend(Net::parse(net));
-            } else if let Some(ports) = behind(&words, "nhid").and_then(|id| objects.of_group(id)) {
-                known.groups.extend(net.map(|net| (net, ports)));
-            }
-        }
-        known
-    }
-
-    /// Whether a frame to a prefix with a group went to a neighbour behind one of its ports.
-    fn has_member(&self, v6: bool, destination: u128, port: usize, mac: &[u8]) -> bool {
-        mac.starts_with(&[2, 0, 0, 1, port as u8])
-            && self
-                .groups
-                .iter()
-                .any(|(net, ports)| net.contains(v6, destination) && ports.contains(&port))
-    }
-
-    /// Whether this is an IPv4 address of the router.
-    fn is_own4(&self, address: &[u8]) -> bool {
-        is_own4(address) || self.is_local(false, address)
-    }
-
-    /// The same of IPv6.
-    fn is_own6(&self, address: &[u8]) -> bool {
-        is_own6(address) || self.is_local(true, address)
-    }
-
-    fn is_local(&self, v6: bool, address: &[u8]) -> bool {
-        let number = address.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
-        self.local.iter().any(|net| net.contains(v6, number))
-    }
-}
-
-/// Next-hop objects, whatever they are in the course of a case.
-#[derive(Debug, Default)]
-struct Objects<'a> {
-    /// The ports that single ones are behind.
-    ports: BTreeMap<&'a str, BTreeSet<usize>>,
-    /// The members of groups.
-    members: BTreeMap<&'a str, BTreeSet<&'a str>>,
-}
-
-impl<'a> Objects<'a> {
-    fn of(case: &'a Case) -> Self {
-        let mut objects = Self::default();
-        for command in case.commands().filter_map(|command| command.strip_prefix("ip nexthop ")) {
-            let words: Vec<&str> = command.split_whitespace().collect();
-            let Some(id) = behind(&words, "id") else { continue };
-            objects.ports.entry(id).or_default().extend(ports(&words));
-            if let Some(group) = behind(&words, "group") {
-                let ids = group.split('/').filter_map(|member| member.split(',').next());
-                objects.members.entry(id).or_default().extend(ids);
-            }
-        }
-        objects
-    }
-
-    /// The ports that the members of a group are behind; nothing if it is none.
-    fn of_group(&self, id: &str) -> Option<BTreeSet<usize>> {
-        let members = self.members.get(id)?;
-        Some(members.iter().filter_map(|id| self.ports.get(id)).flatten().copied().collect())
-    }
-}
-
-/// The word behind another one.
-fn behind<'a>(words: &[&'a str], word: &str) -> Option<&'a str> {
-    words.iter().skip_while(|other| **other != word).nth(1).copied()
-}
-
-/// The ports that are named.
-fn ports(words: &[&str]) -> BTreeSet<usize> {
-    words.iter().filter_map(|word| word.strip_prefix('p')?.parse().ok()).collect()
-}
 
 /// Compares, and remembers of which answers the kernel has given so many that its limits may apply.
 #[derive(Debug, Default)]
@@ -244,10 +92,19 @@ fn comparable(
             if limited(frame).is_some_and(|key| beyond.contains(&key)) {
                 continue;
             }
+            if reported(frame).is_some_and(|((v6, destination), is_redirect)| {
+                known.is_uneven(v6, destination) || is_redirect && known.is_group(v6, destination)
+            }) {
+                continue;
+            }
             let mut frame = normalised(frame.clone(), known);
-            let by_member = destination(&frame).is_some_and(|(v6, destination)| {
+            let to = destination(&frame);
+            let by_member = to.is_some_and(|(v6, destination)| {
                 known.has_member(v6, destination, port, &frame[..6])
             });
+            if by_member && to.is_some_and(|(v6, destination)| known.is_uneven(v6, destination)) {
+                continue;
+            }
             if by_member {
                 frame[..12].fill(0);
             }
@@ -361,11 +218,12 @@ fn limited(frame: &[u8]) -> Option<(Limit, Vec<u8>)> {
 }
 
 /// An address that the router may have as its own: those of the ports, and those that cases add.
-fn is_own4(address: &[u8]) -> bool {
+pub(crate) fn is_own4(address: &[u8]) -> bool {
     matches!(address, [10, 0, 0..=3, 1] | [10, 99, _, _])
 }
 
-fn is_own6(address: &[u8]) -> bool {
+/// The same of IPv6.
+pub(crate) fn is_own6(address: &[u8]) -> bool {
     address.starts_with(&[0xfe, 0x80])
         || address.starts_with(&[0xfd, 0, 0, 0, 0, 0, 0])
         || address == [0; 16]
@@ -381,6 +239,25 @@ fn destination(frame: &[u8]) -> Option<(bool, u128)> {
             let bytes: [u8; 16] = frame.get(38..54)?.try_into().ok()?;
             Some((true, u128::from_be_bytes(bytes)))
         }
+        _ => None,
+    }
+}
+
+/// Where the packet was to go that an ICMP error is about, and whether the error is a redirect.
+fn reported(frame: &[u8]) -> Option<((bool, u128), bool)> {
+    let number =
+        |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
+    match ethertype(frame)? {
+        0x0800 => {
+            let (kind, _) = icmp(frame).filter(|(kind, _)| matches!(kind, 3 | 4 | 5 | 11 | 12))?;
+            let quoted = 14 + usize::from(frame[14] & 15) * 4 + 8;
+            Some(((false, number(frame.get(quoted + 16..quoted + 20)?)), kind == 5))
+        }
+        0x86dd if frame.get(20) == Some(&58) => match frame.get(54)? {
+            1..=4 => Some(((true, number(frame.get(86..102)?)), false)),
+            137 => Some(((true, number(frame.get(78..94)?)), true)),
+            _ => None,
+        },
         _ => None,
     }
 }

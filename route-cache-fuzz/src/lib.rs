@@ -14,6 +14,7 @@
 pub mod case;
 pub mod compare;
 mod frames;
+pub mod known;
 mod random;
 mod shrink;
 mod side;
@@ -34,7 +35,7 @@ use anyhow::{Context, Result};
 pub use crate::case::Case;
 use crate::{
     case::{Step, hex},
-    compare::Known,
+    known::Known,
     random::Random,
     tables::Tables,
     world::World,

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     case::{Case, Step},
-    compare::Known,
+    known::Known,
     world::World,
 };
 

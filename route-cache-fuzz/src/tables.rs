@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::{
     case::PORTS,
-    compare::Net,
+    known::Net,
     random::Random,
     topology::{self, PROTOCOL, host_mac},
 };

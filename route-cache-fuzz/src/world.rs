@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use crate::{
     case::{Case, PORTS, Step},
-    compare::{Comparer, Known, Output},
+    compare::{Comparer, Output},
+    known::Known,
     side::{PATIENCE, Side},
     topology,
 };

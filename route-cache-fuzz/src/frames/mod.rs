@@ -5,7 +5,7 @@ mod v6;
 
 use crate::{
     case::{PORTS, Sent},
-    compare::Net,
+    known::Net,
     random::Random,
     tables::Tables,
     topology::{host_mac, port_mac},
