@@ -133,6 +133,10 @@ impl Place {
         // "default" comes too late for a device that exists.
         self.router().sysctl(&format!("net/ipv6/conf/{device}/accept_dad"), "0")?;
         self.router().sysctl(&format!("net/ipv6/conf/{device}/disable_ipv6"), "0")?;
+        // A veth that may leave a tag beside the frame stands aside for the tagged ones.
+        for feature in ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"] {
+            route_cache_lab::link::offload(self.router(), device, feature, false)?;
+        }
         let link = host.gateway.octets()[2];
         let (mac, gateway_mac) = (readable(host.mac), readable(host.gateway_mac));
         for command in [

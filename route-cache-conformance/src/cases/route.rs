@@ -45,7 +45,7 @@ pub const CASES: &[Case] = &[
         sender: Second,
         frames: || vec![udp().macs(SECOND.0, SECOND.1).build()],
         kernel: &[at(Other, 1)],
-        plane: Passed("pass_disabled"),
+        plane: Passed("pass_interface"),
         ..UDP
     },
     Case {
