@@ -185,7 +185,11 @@ impl Case {
         }
         match self.plane {
             // Before 6.3 no kernel tells whether an interface takes them (xdp-features), so none is used.
-            Plane::Forwarded if !can_redirect => Plane::Passed("pass_egress"),
+            Plane::Forwarded | Plane::Passed("pass_mtu" | "pass_same_interface")
+                if !can_redirect =>
+            {
+                Plane::Passed("pass_egress")
+            }
             plane => plane,
         }
     }
