@@ -62,10 +62,10 @@ pub(crate) const ALL: [Contender; 7] = [
     bench("floor", "rewrites to a constant next hop and redirects", Program::Bench("floor")),
     Contender {
         name: "cache",
-        what: "the agent's program, hits",
+        what: "the agent's program, with what the agent finds worth looking for",
         router: Router::Cached,
         program: Program::Agent,
-        way: Way::Agent(&[FLOW, HIT]),
+        way: Way::Agent(&[ROUTE, HIT, FLOW]),
         way_in_flood: Way::Agent(&[ROUTE, HIT, FLOW]),
     },
     Contender {

@@ -37,6 +37,10 @@ impl Config {
     pub const NO_CLONES: u64 = 256;
     /// Clones are looked for and made for few packets only, because most would find none.
     pub const FEW_CLONES: u64 = 512;
+    /// IPv4 packets go by the routes alone, because that costs less than to look for flows and clones at the moment.
+    pub const BY_ROUTES4: u64 = 2048;
+    /// The same for IPv6 packets.
+    pub const BY_ROUTES6: u64 = 4096;
     /// The index is complete: IPv4 routes are looked for there first.
     pub const INDEX4: u64 = 1024;
     /// IPv4 next-hop groups pick by ports, too.

@@ -20,6 +20,8 @@ pub trait Family: Copy + Eq + core::fmt::Debug + Send + Sync + 'static {
     const ACCELERATE_PORT: u16;
     /// Flag of [`Config::flags`]: groups pick by ports, too (`fib_multipath_hash_policy` 1).
     const HASH_PORTS: u64;
+    /// Flag of [`Config::flags`]: packets go by the routes alone, for the moment.
+    const BY_ROUTES: u64;
     /// Name of the map of flows: `ARRAY` of [`crate::FlowSet`], a segment for each CPU.
     const FLOWS: &'static str;
     /// Name of the map of clones: `ARRAY_OF_MAPS` by CPU, of `HASH`: destination to [`crate::ClonedRoute`].
@@ -47,6 +49,7 @@ impl Family for V4 {
     const ACCELERATE: u64 = Config::ACCELERATE4;
     const ACCELERATE_PORT: u16 = Port::ACCELERATE4;
     const HASH_PORTS: u64 = Config::HASH_PORTS4;
+    const BY_ROUTES: u64 = Config::BY_ROUTES4;
     const FLOWS: &'static str = "FLOWS4";
     const CLONES: &'static str = "CLONES4";
     const ROUTES: &'static str = "ROUTES4";
@@ -63,6 +66,7 @@ impl Family for V6 {
     const ACCELERATE: u64 = Config::ACCELERATE6;
     const ACCELERATE_PORT: u16 = Port::ACCELERATE6;
     const HASH_PORTS: u64 = Config::HASH_PORTS6;
+    const BY_ROUTES: u64 = Config::BY_ROUTES6;
     const FLOWS: &'static str = "FLOWS6";
     const CLONES: &'static str = "CLONES6";
     const ROUTES: &'static str = "ROUTES6";

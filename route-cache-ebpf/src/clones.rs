@@ -33,9 +33,9 @@ pub fn find<F: Datapath>(destination: F::Key, hash: impl FnOnce() -> u32) -> Opt
 /// Whether this packet's clone is looked for, or made. Under a flood most packets have none, and looking costs more than
 /// it saves: then an eighth of the destinations is served, another one every 64 jiffies.
 #[inline(always)]
-pub fn are_wanted(config: &Config, tag: u32, now: u64) -> bool {
+pub fn are_wanted<F: Datapath>(config: &Config, tag: u32, now: u64) -> bool {
     const EIGHTH: u32 = 7;
-    match config.flags & (Config::NO_CLONES | Config::FEW_CLONES) {
+    match config.flags & (Config::NO_CLONES | F::BY_ROUTES | Config::FEW_CLONES) {
         0 => true,
         Config::FEW_CLONES => (tag.wrapping_mul(0x9e37_79b1) >> 29) == (now >> 6) as u32 & EIGHTH,
         _ => false,
@@ -54,11 +54,11 @@ pub fn make<F: Datapath>(
     now: u64,
     bytes: u64,
 ) -> Outcome {
-    if config.flags & Config::NO_CLONES != 0 {
+    if config.flags & (Config::NO_CLONES | F::BY_ROUTES) != 0 {
         return Outcome::ForwardedRoute;
     }
     let tag = F::fold(destination);
-    let tally = if !are_wanted(config, tag, now) || !admission::admits(config, tag, now) {
+    let tally = if !are_wanted::<F>(config, tag, now) || !admission::admits(config, tag, now) {
         Tally::CloneDeferred
     } else if let Some(route) = route::to_clone::<F>(destination, route) {
         match F::insert_clone(destination, ClonedRoute::new(route, now, bytes)) {

@@ -28,7 +28,7 @@ pub enum Memo {
 /// The set of a flow in this CPU's segment; nothing while flows are switched off.
 #[inline(always)]
 pub fn set<F: Datapath>(key: FlowKey, config: &Config) -> Option<&'static mut FlowSet> {
-    if config.flags & Config::FLOWS == 0 {
+    if config.flags & (Config::FLOWS | Config::NO_CLONES | F::BY_ROUTES) != Config::FLOWS {
         return None;
     }
     F::flow_set(key)
@@ -52,13 +52,7 @@ pub fn find<F: Datapath>(key: FlowKey, config: &Config, now: u64) -> Memo {
         && Flow::stamp_at(now).wrapping_sub(flow.stamp) < BELIEVED
         && flow.packets() < Flow::PACKETS_MAX
         && next_hop::is_current(NextHopId(flow.id));
-    if is_believed {
-        Memo::Known(flow)
-    } else if config.flags & Config::NO_CLONES == 0 {
-        Memo::Stale
-    } else {
-        Memo::Unknown
-    }
+    if is_believed { Memo::Known(flow) } else { Memo::Stale }
 }
 
 /// Counts a packet of a flow.

@@ -82,7 +82,7 @@ pub fn find<F: Datapath>(
     admit::reverse_path::<F>(datagram.ip.source(), arrival.device, Port::unpack(port))?;
     let hash = || flow_hash::of(packet, &datagram, arrival.config);
     let destination = datagram.ip.destination();
-    if (is_stale || clones::are_wanted(arrival.config, F::fold(destination), arrival.now))
+    if (is_stale || clones::are_wanted::<F>(arrival.config, F::fold(destination), arrival.now))
         && let Some(found) = clones::find::<F>(destination, hash)
     {
         *way = found;

@@ -20,7 +20,7 @@ use aya::{
     Ebpf,
     maps::{
         Array, ArrayOfMaps, HashMap, InnerMap, LpmTrie, Map, MapData, MapError, PerCpuArray,
-        PerCpuHashMap, lpm_trie::Key, xdp::DevMap,
+        PerCpuHashMap, PerCpuValues, lpm_trie::Key, xdp::DevMap,
     },
 };
 use ipnet::Ipv4Net;
@@ -507,12 +507,16 @@ impl Counters {
 
     /// Packets and bytes of an outcome, over all CPUs.
     pub(crate) fn outcome(&self, outcome: Outcome) -> Result<OutcomeCount> {
-        let by_cpu =
-            self.outcomes.get(&(outcome as u32), 0).context("cannot read the outcome counters")?;
+        let by_cpu = self.outcome_by_cpu(outcome)?;
         Ok(by_cpu.iter().fold(OutcomeCount::default(), |sum, count| OutcomeCount {
             packets: sum.packets + count.packets,
             bytes: sum.bytes + count.bytes,
         }))
+    }
+
+    /// The same, CPU by CPU.
+    pub(crate) fn outcome_by_cpu(&self, outcome: Outcome) -> Result<PerCpuValues<OutcomeCount>> {
+        self.outcomes.get(&(outcome as u32), 0).context("cannot read the outcome counters")
     }
 
     /// A tally, CPU by CPU.

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     PROMISE, Shared, State,
-    breaker::{Breaker, Forwarded},
+    breaker::{Breaker, Forwarded, Search},
     orders::{Ordered, Orders},
     pressure::Watch,
     redirects,
@@ -80,8 +80,8 @@ pub(super) struct EventLoop {
     /// [`Config::FLOWS`], [`Config::CLONE_ON_FIRST`] and their like: see [`EventLoop::wanted_tiers`].
     pub(super) tiers: u64,
     breaker: Breaker,
-    /// [`Config::FEW_CLONES`] while most packets would find none, or 0.
-    pub(super) few_clones: u64,
+    /// What is worth looking for before the routes.
+    pub(super) search: Search,
     monitor: Monitor,
     /// For questions about single neighbours.
     dumper: Dumper,
@@ -173,7 +173,7 @@ impl EventLoop {
             created: Vec::new(),
             tiers: 0,
             breaker: Breaker::default(),
-            few_clones: 0,
+            search: Search::default(),
             monitor,
             dumper: Dumper::open().context("cannot open a netlink socket")?,
             resync: Resync::default(),
@@ -290,25 +290,29 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Looks at how many packets find neither flow nor clone.
+    /// Looks at how many packets find flow or clone.
     fn read_breaker(&mut self, since_last: Duration) {
-        if self.config.flags & Config::NO_CLONES != 0 {
+        if self.keeps_no_clones() {
             self.breaker.reset();
-            self.few_clones = 0;
+            self.search = Search::default();
             return;
         }
-        let packets = |outcome| self.shared.counters.outcome(outcome).map(|count| count.packets);
-        let counted = (
-            packets(Outcome::ForwardedFlow),
-            packets(Outcome::ForwardedClone),
-            packets(Outcome::ForwardedRoute),
-        );
-        let (Ok(flows), Ok(clones), Ok(misses)) = counted else {
+        let by_cpu = |outcome| self.shared.counters.outcome_by_cpu(outcome);
+        let (Ok(flows), Ok(clones), Ok(routes)) = (
+            by_cpu(Outcome::ForwardedFlow),
+            by_cpu(Outcome::ForwardedClone),
+            by_cpu(Outcome::ForwardedRoute),
+        ) else {
             return;
         };
-        let forwarded = Forwarded { hits: flows + clones, misses };
-        let is_open = self.breaker.read(forwarded, since_last.as_secs_f64());
-        self.few_clones = if is_open { Config::FEW_CLONES } else { 0 };
+        let counted = flows.iter().zip(clones.iter()).zip(routes.iter());
+        let forwarded = counted.map(|((flows, clones), routes)| Forwarded {
+            flows: flows.packets,
+            clones: clones.packets,
+            routes: routes.packets,
+        });
+        let is_cheap = self.cheap_routes() != 0;
+        self.search = self.breaker.read(forwarded.collect(), since_last, is_cheap);
     }
 
     /// Takes in what the kernel has said by now. Returns whether that was all.

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use route_cache_common::Config;
+use route_cache_common::{Config, Family as _, V4, V6};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Shared, event_loop::EventLoop, timeout_event};
+use super::{Shared, breaker::Search, event_loop::EventLoop, timeout_event};
 use crate::{
     cli::{AgentOptions, CloneOn},
     config::{self, Setting, Settings, Value},
@@ -34,6 +34,9 @@ pub(crate) enum Order {
 
 /// An order, and where the answer goes.
 pub(super) type Ordered = (Order, oneshot::Sender<Result<String>>);
+
+/// Routes whose trie is small: it stays in the cache of a CPU, and costs less than a clone that does not.
+const SMALL_TRIE: usize = 8_192;
 
 /// Orders that wait at most; who has one more waits himself.
 const QUEUE: usize = 16;
@@ -162,20 +165,36 @@ impl EventLoop {
         }
     }
 
-    /// What stands in front of the routes: nothing while the cache is off, or with `rtexpire` 0; else flows, and clones.
+    /// Whether the cache is off, or `rtexpire` 0.
+    pub(super) fn keeps_no_clones(&self) -> bool {
+        !self.shared.options().cache || self.shared.policy.read().rtexpire() == Seconds(0)
+    }
+
+    /// What stands in front of the routes: nothing, or flows and clones as far as they are worth looking for.
     pub(super) fn wanted_tiers(&self) -> u64 {
-        let keeps_none = self.shared.policy.read().rtexpire() == Seconds(0);
-        if keeps_none || !self.shared.options().cache {
+        if self.keeps_no_clones() {
             return Config::NO_CLONES;
         }
         let flows = if self.shared.flows.exist() { Config::FLOWS } else { 0 };
-        // Who wants every first packet to make a clone has the last word.
-        match self.shared.options().clone_on {
-            CloneOn::FirstPacket => flows | self.wanted_admission(),
-            CloneOn::SecondPacket | CloneOn::Auto => {
-                flows | self.few_clones | self.wanted_admission()
-            }
-        }
+        let searched = match (self.shared.options().clone_on, self.search) {
+            // Who wants every first packet to make a clone has the last word.
+            (CloneOn::FirstPacket, _) | (_, Search::All) => 0,
+            (_, Search::Few) => Config::FEW_CLONES,
+            (_, Search::Routes { is_flood: true }) => self.cheap_routes() | Config::FEW_CLONES,
+            (_, Search::Routes { is_flood: false }) => self.cheap_routes(),
+        };
+        flows | searched | self.wanted_admission()
+    }
+
+    /// [`Config::BY_ROUTES4`] and [`Config::BY_ROUTES6`] of those whose routes cost less to find than a clone: by the
+    /// index, or in a trie that is small.
+    pub(super) fn cheap_routes(&self) -> u64 {
+        let state = self.shared.read();
+        let is_small = |routes: usize| routes <= SMALL_TRIE;
+        let is_indexed = self.config.flags & Config::INDEX4 != 0;
+        let v4 = is_indexed || is_small(state.fib.v4.installed.len());
+        let v6 = is_small(state.fib.v6.installed.len());
+        u64::from(v4) * V4::BY_ROUTES | u64::from(v6) * V6::BY_ROUTES
     }
 
     /// Whom the clone tables admit: as the operator set it, or as room allows. With a table more than half full, only
@@ -198,6 +217,8 @@ impl EventLoop {
             | Config::CLONE_ON_SECOND
             | Config::NO_CLONES
             | Config::FEW_CLONES
+            | Config::BY_ROUTES4
+            | Config::BY_ROUTES6
             | Config::FLOWS;
         let tiers = self.wanted_tiers();
         if tiers == self.tiers {
@@ -246,6 +267,8 @@ impl EventLoop {
 pub(crate) const fn admission_mode(flags: u64) -> &'static str {
     if flags & Config::NO_CLONES != 0 {
         "none"
+    } else if flags & (Config::BY_ROUTES4 | Config::BY_ROUTES6) != 0 {
+        "routes"
     } else if flags & Config::FEW_CLONES != 0 {
         "few"
     } else {

@@ -20,7 +20,7 @@ use super::{
 use crate::{cli::IndexMode, maps::Writer};
 
 /// IPv4 routes from which on they are indexed,
-const MANY_ROUTES: usize = 100_000;
+const MANY_ROUTES: usize = 16_384;
 
 /// and below which they are not any more.
 const FEW_ROUTES: usize = MANY_ROUTES / 2;

@@ -88,7 +88,7 @@ impl Collector for Snapshot {
             samples.add(&of::ADJUSTMENTS, [direction], count as f64);
         }
         let tiers = &status.tiers;
-        for mode in ["all", "few", "none"] {
+        for mode in ["all", "few", "routes", "none"] {
             samples.add(&of::ADMISSION, [mode], f64::from(mode == tiers.clones));
         }
         for (tier, is_on) in
