@@ -89,6 +89,7 @@ pub(crate) fn scenario(
     order: &[u32],
     effort: Effort,
 ) -> Result<Vec<Measured>> {
+    routers.cached.await_calm()?;
     warm_up(routers, scenario, all, effort)?;
     let traffic = |index: usize| Traffic {
         contender: index as u32,
