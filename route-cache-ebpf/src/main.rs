@@ -47,7 +47,7 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use route_cache_common::{NextHopId, Outcome, Port, V4, V6};
+use route_cache_common::{Outcome, Port, V4, V6};
 
 use crate::{
     family::Datapath,
@@ -130,9 +130,9 @@ fn datagram<F: Datapath>(
     if port.flags & Port::PARTIAL_CHECKSUMS != 0 {
         admit::complete_checksum(&untagged, &datagram)?;
     }
-    let mut way = Way { route: [0; 4], found: Found::Route, id: NextHopId::NONE };
+    let mut way = Way::none();
     match flows::find::<F>(way::key::<F>(datagram.ip, device, port), config, now) {
-        Memo::Known(flow) => way = Way::of(flow),
+        Memo::Known(flow) => way.follow(flow),
         Memo::Stale => way::find::<F>(&untagged, arrival, port.pack(), true, &mut way)?,
         Memo::Unknown => way::find::<F>(&untagged, arrival, port.pack(), false, &mut way)?,
     }
