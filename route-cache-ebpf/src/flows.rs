@@ -9,7 +9,7 @@ use route_cache_common::{
     Action, Config, Flow, FlowKey, FlowSet, NextHopId, Route, route::RouteWords,
 };
 
-use crate::{family::Datapath, maps::CloneRef, next_hop};
+use crate::{family::Datapath, maps::CloneRef};
 
 /// Units of the stamp a flow is believed, and within which a clone has to be hit twice to become one. With 250 jiffies
 /// to the second, 0.26 s.
@@ -50,8 +50,7 @@ pub fn find<F: Datapath>(key: FlowKey, config: &Config, now: u64) -> Memo {
     };
     let is_believed = flow.epoch == config.flow_epoch as u32
         && Flow::stamp_at(now).wrapping_sub(flow.stamp) < BELIEVED
-        && flow.packets() < Flow::PACKETS_MAX
-        && next_hop::is_current(NextHopId(flow.id));
+        && flow.packets() < Flow::PACKETS_MAX;
     if is_believed { Memo::Known(flow) } else { Memo::Stale }
 }
 

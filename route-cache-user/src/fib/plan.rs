@@ -101,7 +101,8 @@ impl Plan {
     ///
     /// - the generation of its clone: here;
     /// - its route in the trie or index, and the next hop of a destination on the link: clones name both, and a route that
-    ///   comes or changes is here; a next hop that is nobody's any more has another id, which the program compares;
+    ///   comes or changes is here; so is a next hop that is nobody's any more. Until then its id, which the program
+    ///   compares, has the packet passed;
     /// - the way back to the source (row 17), which depends on the routes, on what the interface asks for, and on the
     ///   interface a next hop leads to: all here. What is unusable and comes back leads the same way.
     ///
@@ -469,6 +470,7 @@ impl Fib {
             // A neighbour's interface is part of its key; an object may change its own.
             plan.voids_flows |=
                 matches!(key, HopKey::Object(_)) && hop.version().ifindex != version.ifindex;
+            plan.voids_flows |= version.id == NextHopId::NONE.0;
             hop.element.current += 1;
             hop.element.versions[(hop.element.current & 1) as usize] = version;
             plan.hops.push((id.index(), hop.element));
