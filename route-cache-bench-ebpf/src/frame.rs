@@ -23,7 +23,9 @@ impl Frame {
         let bytes = destination.to_ne_bytes();
         let words =
             [u16::from_ne_bytes([bytes[0], bytes[1]]), u16::from_ne_bytes([bytes[2], bytes[3]])];
-        self.addresses = addresses;
+        // Word by word: as a whole they are copied by a call of `memmove`, a loop over bytes.
+        let [a, b, c, d, e, f] = addresses;
+        self.addresses = [a, b, c, d, e, f];
         self.ip[TTL_AND_PROTOCOL] = FRESH;
         self.ip[CHECKSUM] = !fold(header_sum + u32::from(words[0]) + u32::from(words[1]));
         self.ip[DESTINATION] = words[0];
@@ -51,7 +53,9 @@ impl Frame {
     /// New addresses, TTL less one (RFC 1624).
     #[inline(always)]
     pub fn send_to(&mut self, addresses: [u16; 6]) {
-        self.addresses = addresses;
+        // Word by word: as a whole they are copied by a call of `memmove`, a loop over bytes.
+        let [a, b, c, d, e, f] = addresses;
+        self.addresses = [a, b, c, d, e, f];
         let [ttl, protocol] = self.ip[TTL_AND_PROTOCOL].to_ne_bytes();
         self.ip[TTL_AND_PROTOCOL] = u16::from_ne_bytes([ttl.wrapping_sub(1), protocol]);
         let check = u32::from(self.ip[CHECKSUM]) + u32::from(0x0100u16.to_be());
