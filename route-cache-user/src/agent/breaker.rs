@@ -12,11 +12,14 @@
 use std::time::Duration;
 
 /// Packets a second that must find nothing before anything is done about it.
-const MANY: u64 = 20_000;
+const MANY: f64 = 20_000.0;
 
 /// Packets a second on a CPU that no flow answers, from which on the destinations are too many: a flow asks its clone
 /// four times a second, and some 25,000 flows do not fit into what is near to a CPU.
 const MANY_UNANSWERED: f64 = 100_000.0;
+
+/// One packet of so many that no flow answers is much, too.
+const MUCH: u64 = 10;
 
 /// One packet of so many must find something to make looking worth it.
 const WORTH: u64 = 50;
@@ -90,7 +93,7 @@ impl Seen {
     }
 
     fn is_flood(&self) -> bool {
-        self.misses > self.all() / 2 && self.rate(self.misses) > MANY as f64
+        self.misses > self.all() / 2 && self.rate(self.misses) > MANY
     }
 
     /// Few clones make misses of what would be hits: so few of them as would not matter are calm as well.
@@ -99,7 +102,7 @@ impl Seen {
     }
 
     fn is_little(&self) -> bool {
-        self.rate(self.misses) < MANY as f64 / 2.0
+        self.rate(self.misses) < MANY / 2.0
     }
 
     fn is_in_vain(&self) -> bool {
@@ -107,7 +110,9 @@ impl Seen {
     }
 
     fn has_many_destinations(&self) -> bool {
-        self.rate(self.clones + self.misses) > MANY_UNANSWERED * self.busy
+        let unanswered = self.clones + self.misses;
+        let is_share = unanswered > self.all() / MUCH && self.rate(unanswered) > MANY * self.busy;
+        is_share || self.rate(unanswered) > MANY_UNANSWERED * self.busy
     }
 }
 
@@ -143,7 +148,7 @@ impl Breaker {
             seen.flows += now.flows.saturating_sub(last.flows);
             seen.clones += now.clones.saturating_sub(last.clones);
             seen.misses += now.routes.saturating_sub(last.routes);
-            if (seen.all() - before) as f64 > MANY as f64 * seconds {
+            if (seen.all() - before) as f64 > MANY * seconds {
                 seen.busy += 1.0;
             }
         }
@@ -209,7 +214,7 @@ mod tests {
 
     const FLOOD: Counted = (0, 100, 100_000);
     const MIXED: Counted = (9_000, 1_000, 90_000);
-    const CALM_TRAFFIC: Counted = (90_000, 10_000, 20_000);
+    const CALM_TRAFFIC: Counted = (100_000, 5_000, 5_000);
     const MANY_DESTINATIONS: Counted = (900_000, 200_000, 0);
     const BY_ROUTES: Counted = (0, 0, 2_000_000);
 
@@ -292,6 +297,9 @@ mod tests {
         let many = [MANY_DESTINATIONS, MANY_DESTINATIONS, BY_ROUTES];
         assert_eq!(Agent::new(1, true).says(&many), [All, ROUTES, ROUTES]);
         assert_eq!(Agent::new(1, false).says(&[MANY_DESTINATIONS; 9]), [All; 9]);
+        let share = [(160_000, 21_000, 0), (160_000, 21_000, 0), (0, 0, 181_000)];
+        assert_eq!(Agent::new(1, true).says(&share), [All, ROUTES, ROUTES]);
+        assert_eq!(Agent::new(1, true).says(&[(100_000, 19_000, 0); 9]), [All; 9]);
         let busy = (900_000, 90_000, 0);
         assert_eq!(Agent::new(1, true).says(&[busy; 9]), [All; 9]);
         // As many on each of two CPUs as one has room for; an idle one has no room to give.
