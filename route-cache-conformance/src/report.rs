@@ -162,6 +162,10 @@ machine; with `--document` this file is made anew. The cases are in `route-cache
 
 A cell says how the packets ended: forwarded by XDP (by the route at first, then by the clone: `forwarded`), or passed to
 the kernel, by the name of the outcome. Everything that is not marked arrived as it does without the cache.
+
+6.1 is the oldest kernel that was tried: it loads, attaches, and passes every packet. Before Linux 6.3 no kernel tells which
+interfaces take redirected frames (`xdp-features`), so none is sent there (`pass_egress`). 6.12 is the oldest that was tried
+and forwards.
 ";
 
 fn cell(case: &Value, reasons: &mut BTreeMap<String, usize>) -> String {

@@ -218,6 +218,10 @@ mod tests {
     const MANY_DESTINATIONS: Counted = (900_000, 200_000, 0);
     const BY_ROUTES: Counted = (0, 0, 2_000_000);
 
+    use Search::{All, Few};
+    const ROUTES: Search = Search::Routes { is_flood: false };
+    const FLOODED: Search = Search::Routes { is_flood: true };
+
     struct Agent {
         breaker: Breaker,
         sums: Vec<Forwarded>,
@@ -228,7 +232,7 @@ mod tests {
         fn new(cpus: usize, is_cheap: bool) -> Self {
             let sums = vec![Forwarded::default(); cpus];
             let mut agent = Self { breaker: Breaker::default(), sums, is_cheap };
-            assert_eq!(agent.reads(&[], SECOND), Search::All);
+            assert_eq!(agent.reads(&[], SECOND), All);
             agent
         }
 
@@ -253,10 +257,6 @@ mod tests {
             (1..1000).find(|n| !is_same(n)).expect("it changes its mind")
         }
     }
-
-    use Search::{All, Few};
-    const ROUTES: Search = Search::Routes { is_flood: false };
-    const FLOODED: Search = Search::Routes { is_flood: true };
 
     #[test]
     fn few_clones_are_looked_for_when_most_of_many_packets_find_nothing() {

@@ -194,7 +194,7 @@ impl EventLoop {
         let is_indexed = self.config.flags & Config::INDEX4 != 0;
         let v4 = is_indexed || is_small(state.fib.v4.installed.len());
         let v6 = is_small(state.fib.v6.installed.len());
-        u64::from(v4) * V4::BY_ROUTES | u64::from(v6) * V6::BY_ROUTES
+        (u64::from(v4) * V4::BY_ROUTES) | (u64::from(v6) * V6::BY_ROUTES)
     }
 
     /// Whom the clone tables admit: as the operator set it, or as room allows. With a table more than half full, only

@@ -193,6 +193,31 @@ fn s8_where_none_is_to_be_kept_packets_are_forwarded_and_make_no_clone() {
 }
 
 #[test]
+fn where_it_goes_by_the_routes_neither_flow_nor_clone_is_looked_at_until_it_does_not() {
+    let sizes = Sizes { flows_per_cpu: 64, ..SMALL };
+    on_bench(sizes, |bench| {
+        bench.add_default_route();
+        let outcome = |bench: &Bench, wanted| bench.forwards(&Frame::to([10, 2, 0, 1]), wanted);
+        bench.configure(|config| config.flags |= Config::CLONE_ON_FIRST | Config::FLOWS);
+        outcome(bench, Outcome::ForwardedRoute);
+        outcome(bench, Outcome::ForwardedClone);
+        let deferred = tally(bench, Tally::CloneDeferred);
+        bench.configure(|config| config.flags |= Config::BY_ROUTES4);
+        for _ in 0..3 {
+            outcome(bench, Outcome::ForwardedRoute);
+        }
+        assert_eq!(clones_of(bench, [10, 2, 0, 1]).len(), 1, "what there is stays");
+        assert_eq!(tally(bench, Tally::CloneDeferred), deferred, "nothing is weighed");
+        // The other family's is nothing to this one.
+        bench.configure(|config| {
+            config.flags &= !(Config::BY_ROUTES4 | Config::FLOWS);
+            config.flags |= Config::BY_ROUTES6;
+        });
+        outcome(bench, Outcome::ForwardedClone);
+    });
+}
+
+#[test]
 fn row_30_a_changed_route_voids_its_clones_and_nobody_elses() {
     on_mirror(|mirror| {
         mirror.route("10.2.0.0/16", Some([10, 0, 2, 2]));
