@@ -31,13 +31,13 @@ pub fn find<F: Datapath>(destination: F::Key, hash: impl FnOnce() -> u32) -> Opt
 }
 
 /// Whether this packet's clone is looked for, or made. Under a flood most packets have none, and looking costs more than
-/// it saves: then an eighth of the destinations is served, another one every 8 jiffies.
+/// it saves: then an eighth of the destinations is served, another one every 64 jiffies.
 #[inline(always)]
 pub fn are_wanted<F: Datapath>(config: &Config, tag: u32, now: u64) -> bool {
     const EIGHTH: u32 = 7;
     match config.flags & (Config::NO_CLONES | F::BY_ROUTES | Config::FEW_CLONES) {
         0 => true,
-        Config::FEW_CLONES => (tag.wrapping_mul(0x9e37_79b1) >> 29) == (now >> 3) as u32 & EIGHTH,
+        Config::FEW_CLONES => (tag.wrapping_mul(0x9e37_79b1) >> 29) == (now >> 6) as u32 & EIGHTH,
         _ => false,
     }
 }
