@@ -25,7 +25,7 @@ struct Group {
     net: Net,
     /// The ports that they are behind.
     ports: BTreeSet<usize>,
-    /// One of them may have no link-layer address, so that a packet's fate hangs on which is picked.
+    /// One of them may have no link-layer address, or an MTU of its own, so that a packet's fate hangs on which is picked.
     is_uneven: bool,
 }
 
@@ -92,6 +92,18 @@ impl Known {
     pub fn of(case: &Case) -> Self {
         let mut known = Self::default();
         let (objects, silent) = (Objects::of(case), Silent::of(case));
+        let resized: BTreeSet<usize> = commands(case, "ip link set ")
+            .filter(|words| words.contains(&"mtu") || words.contains(&"down"))
+            .filter_map(|words| words[0].strip_prefix('p')?.parse().ok())
+            .collect();
+        // IPv6 routes of one prefix become one by several next hops, also if they come one by one.
+        let mut single6: BTreeMap<Net, (usize, Members<'_>)> = BTreeMap::new();
+        // The kernel forwards by what it noted down at a next-hop object first, whatever MTU that route had
+        // (`nhc_rth_input`, net/ipv4/route.c).
+        let sized: BTreeSet<&str> = commands(case, "ip route ")
+            .filter(|words| words.contains(&"mtu"))
+            .filter_map(|words| behind(&words, "nhid"))
+            .collect();
         for words in commands(case, "ip route ") {
             let Some(net) = words.get(1).and_then(|word| Net::parse(word)) else {
                 if let [_, "local", net, ..] = words[..] {
@@ -99,14 +111,24 @@ impl Known {
                 }
                 continue;
             };
+            if net.v6 && words.contains(&"via") && !words.contains(&"nexthop") {
+                let (count, members) = single6.entry(net).or_default();
+                *count += 1;
+                members.add(&words);
+            }
+            if let Some(id) = behind(&words, "nhid").filter(|id| sized.contains(id)) {
+                let ports = objects.single.get(id).map(|object| object.ports.clone());
+                let group = |ports| Group { net, ports, is_uneven: true };
+                known.groups.extend(ports.map(group));
+            }
             let members = match behind(&words, "nhid") {
                 Some(id) => objects.of_group(id),
                 None => words.contains(&"nexthop").then(|| Members::of(&words)),
             };
-            known.groups.extend(members.map(|Members { ports, gateways }| {
-                let is_uneven = gateways.iter().any(|gateway| silent.has(gateway));
-                Group { net, ports, is_uneven }
-            }));
+            known.groups.extend(members.map(|members| members.group(net, &silent, &resized)));
+        }
+        for (net, (_, members)) in single6.into_iter().filter(|(_, (count, _))| *count > 1) {
+            known.groups.push(members.group(net, &silent, &resized));
         }
         known
     }
@@ -126,7 +148,7 @@ impl Known {
         self.groups_of(v6, destination).next().is_some()
     }
 
-    /// Whether it may go by a group one of whose members may have no link-layer address.
+    /// Whether it may go by a group whose members may not all have a link-layer address and the same MTU.
     pub(crate) fn is_uneven(&self, v6: bool, destination: u128) -> bool {
         self.groups_of(v6, destination).any(|group| group.is_uneven)
     }
@@ -160,6 +182,14 @@ impl<'a> Members<'a> {
         let mut members = Self::default();
         members.add(words);
         members
+    }
+
+    /// The group that they are, to a prefix; `resized` are ports whose MTU may change, or whose neighbours may go.
+    fn group(self, net: Net, silent: &Silent<'_>, resized: &BTreeSet<usize>) -> Group {
+        let Self { ports, gateways } = self;
+        let is_resized = ports.len() > 1 && !ports.is_disjoint(resized);
+        let is_uneven = is_resized || gateways.iter().any(|gateway| silent.has(gateway));
+        Group { net, ports, is_uneven }
     }
 
     fn add(&mut self, words: &[&'a str]) {
