@@ -111,7 +111,7 @@ impl Known {
                 }
                 continue;
             };
-            if net.v6 && words.contains(&"via") && !words.contains(&"nexthop") {
+            if net.v6 && words.contains(&"via") {
                 let (count, members) = single6.entry(net).or_default();
                 *count += 1;
                 members.add(&words);
