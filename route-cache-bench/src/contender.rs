@@ -47,7 +47,7 @@ pub(crate) struct Contender {
     /// When the destinations are those of a list that it has met before.
     #[serde(skip)]
     pub(crate) way: Way,
-    /// When they are random, or new.
+    /// When they are random, new, or more than [`crate::scenario::FEW`]: the agent may leave them to the routes.
     #[serde(skip)]
     pub(crate) way_in_flood: Way,
 }
@@ -65,7 +65,7 @@ pub(crate) const ALL: [Contender; 7] = [
         what: "the agent's program, with what the agent finds worth looking for",
         router: Router::Cached,
         program: Program::Agent,
-        way: Way::Agent(&[ROUTE, HIT, FLOW]),
+        way: Way::Agent(&[FLOW, HIT]),
         way_in_flood: Way::Agent(&[ROUTE, HIT, FLOW]),
     },
     Contender {

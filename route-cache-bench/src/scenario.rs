@@ -38,6 +38,9 @@ pub(crate) struct Scenario {
     pub(crate) only: &'static [&'static str],
 }
 
+/// Destinations that a cache has to hit, every one.
+pub(crate) const FEW: usize = 1000;
+
 /// Entries in a list by Zipf's law.
 const DRAWS: usize = 1 << 18;
 

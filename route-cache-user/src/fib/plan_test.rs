@@ -549,15 +549,26 @@ fn add(route: KernelRoute) -> Event {
     Event::Route { route, replace: false, append: false }
 }
 
+fn gateway<F: NetFamily>(state: u16, mac: u8) -> Event {
+    let (address, lladdr) = (address::<F>(GATEWAY), Some([2, 0, 0, 0, 1, mac]));
+    Event::Neighbour(Neighbour { ifindex: 2, address, state, lladdr })
+}
+
 fn begin_with_gateway<F: NetFamily>() -> Fib {
     let mut fib = begin::<F>();
-    fib.apply(Event::Neighbour(Neighbour {
-        ifindex: 2,
-        address: address::<F>(GATEWAY),
-        state: REACHABLE,
-        lladdr: Some([2, 0, 0, 0, 1, 1]),
-    }));
+    fib.apply(gateway::<F>(REACHABLE, 1));
     fib
+}
+
+#[test]
+fn s6_a_next_hop_that_is_nobodys_any_more_voids_the_flows_and_one_that_changes_does_not() {
+    let mut fib = begin_with_gateway::<V4>();
+    fib.plan();
+    for (state, mac, voids) in [(REACHABLE, 2, false), (FAILED, 2, true)] {
+        fib.apply(gateway::<V4>(state, mac));
+        let plan = fib.plan();
+        assert_eq!((plan.hops.len(), plan.voids_flows()), (1, voids));
+    }
 }
 
 fn shadows<F: NetFamily>() {
