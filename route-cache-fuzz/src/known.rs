@@ -98,12 +98,6 @@ impl Known {
             .collect();
         // IPv6 routes of one prefix become one by several next hops, also if they come one by one.
         let mut single6: BTreeMap<Net, (usize, Members<'_>)> = BTreeMap::new();
-        // The kernel forwards by what it noted down at a next-hop object first, whatever MTU that route had
-        // (`nhc_rth_input`, net/ipv4/route.c).
-        let sized: BTreeSet<&str> = commands(case, "ip route ")
-            .filter(|words| words.contains(&"mtu"))
-            .filter_map(|words| behind(&words, "nhid"))
-            .collect();
         for words in commands(case, "ip route ") {
             let Some(net) = words.get(1).and_then(|word| Net::parse(word)) else {
                 if let [_, "local", net, ..] = words[..] {
@@ -115,11 +109,6 @@ impl Known {
                 let (count, members) = single6.entry(net).or_default();
                 *count += 1;
                 members.add(&words);
-            }
-            if let Some(id) = behind(&words, "nhid").filter(|id| sized.contains(id)) {
-                let ports = objects.single.get(id).map(|object| object.ports.clone());
-                let group = |ports| Group { net, ports, is_uneven: true };
-                known.groups.extend(ports.map(group));
             }
             let members = match behind(&words, "nhid") {
                 Some(id) => objects.of_group(id),

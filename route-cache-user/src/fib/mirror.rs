@@ -280,7 +280,11 @@ impl Fib {
             }
             _ => false,
         };
+        let sized_changes = self.sized_changes();
         let (touched, cause) = self.tables.apply(event);
+        if sized_changes != self.sized_changes() {
+            self.touch_objects();
+        }
         match touched {
             Touched::Nothing => {}
             Touched::Rules => {
@@ -307,6 +311,10 @@ impl Fib {
                     self.touch_users::<V4>(id);
                     self.touch_users::<V6>(id);
                 }
+                // A group may have other members now.
+                if self.tables.is_any_sized() {
+                    self.touch_objects();
+                }
             }
         }
         cause
@@ -321,6 +329,20 @@ impl Fib {
             dirty.extend(routes.range(prefix..).take_while(|net| F::contains(&prefix, net)));
         }
         F::mirrored_mut(self).dirty.extend(dirty);
+    }
+
+    fn sized_changes(&self) -> u64 {
+        self.tables.v4.routes.sized_changes() + self.tables.v6.routes.sized_changes()
+    }
+
+    /// All next-hop objects, and the routes by them.
+    fn touch_objects(&mut self) {
+        let objects: Vec<u32> = self.tables.objects.keys().copied().collect();
+        for id in objects {
+            self.dirty.hops.insert(HopKey::Object(id));
+            self.touch_users::<V4>(id);
+            self.touch_users::<V6>(id);
+        }
     }
 
     fn touch_users<F: NetFamily>(&mut self, object: u32) {

@@ -495,6 +495,15 @@ impl Fib {
 
     /// The version of a next hop, its id left out, or what stands against using it.
     fn judge_hop(&self, key: HopKey) -> Result<NextHopVersion, Against> {
+        if let HopKey::Object(id) = key
+            && self.tables.is_sized(id)
+        {
+            let reason = format!(
+                "routes with an MTU lead by next-hop object {id}: the kernel forwards all of its routes by the MTU of the \
+                 one it used first"
+            );
+            return Err(Against { outcome: Outcome::PassRoute, reason });
+        }
         let (ifindex, address) = self.tables.neighbour_of(key)?;
         let family = IpFamily::of(address);
         self.egress(family, ifindex)?;

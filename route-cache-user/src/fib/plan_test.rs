@@ -246,11 +246,29 @@ fn interface_of(tables: &Tables, key: HopKey) -> Option<Option<Ifindex>> {
     }
 }
 
+/// Whether a route with an MTU leads by an object, or may lead by it, being by a group.
+fn is_sized<F: NetFamily>(tables: &Tables, id: u32) -> bool {
+    let routes = F::tables(tables).routes.iter().flat_map(|(_, all)| all);
+    let sized = routes.filter(|route| route.mtu != 0);
+    sized.into_iter().any(|route| {
+        let RouteTarget::Object(object) = route.target else { return false };
+        object == id
+            || match tables.objects.get(&object).map(|object| &object.kind) {
+                Some(NextHopKind::Group(members)) => members.iter().any(|member| member.id == id),
+                Some(NextHopKind::OtherGroup) => true,
+                _ => false,
+            }
+    })
+}
+
 fn through(tables: &Tables, key: HopKey) -> End {
     let (ifindex, address) = match key {
         HopKey::Neighbour(neighbour) => neighbour,
         // Its routes may be gone.
         HopKey::Object(id) if tables.unsure_objects.contains(&id) => return Err(()),
+        HopKey::Object(id) if is_sized::<V4>(tables, id) || is_sized::<V6>(tables, id) => {
+            return Err(());
+        }
         HopKey::Object(id) => match tables.objects.get(&id).ok_or(())?.kind {
             NextHopKind::Hop(Hop { ifindex, gateway: Some(gateway), encap: false, .. }) => {
                 (ifindex, gateway)
@@ -339,11 +357,14 @@ fn route<F: NetFamily>() -> impl Strategy<Value = KernelRoute> {
     ];
     let table = prop_oneof![8 => Just(TABLE_MAIN), 1 => Just(TABLE_LOCAL), 1 => Just(TABLE_DEFAULT), 1 => Just(7)];
     let kind = prop_oneof![8 => Just(1u8), 1 => Just(2), 1 => Just(6), 1 => Just(9)];
-    (prefix::<F>(), table, kind, 0u32..2, prop_oneof![9 => Just(0u8), 1 => Just(16)], target)
-        .prop_map(|(prefix, table, kind, metric, tos, target)| KernelRoute {
+    let tos = prop_oneof![9 => Just(0u8), 1 => Just(16)];
+    let mtu = prop_oneof![15 => Just(0u32), 1 => Just(1400)];
+    (prefix::<F>(), table, kind, 0u32..2, tos, mtu, target).prop_map(
+        |(prefix, table, kind, metric, tos, mtu, target)| KernelRoute {
             prefix,
-            info: RouteInfo { table, kind, tos, metric, ..info(target) },
-        })
+            info: RouteInfo { table, kind, tos, metric, mtu, ..info(target) },
+        },
+    )
 }
 
 /// A unicast route of main.
@@ -569,6 +590,43 @@ fn s6_a_next_hop_that_is_nobodys_any_more_voids_the_flows_and_one_that_changes_d
         let plan = fib.plan();
         assert_eq!((plan.hops.len(), plan.voids_flows()), (1, voids));
     }
+}
+
+fn shares_an_object<F: NetFamily>() {
+    const OBJECT: u32 = 1;
+    let mut fib = begin_with_gateway::<F>();
+    let RouteTarget::Hop(hop) = by_gateway::<F>("10.0.0.0/8").info.target else { unreachable!() };
+    let object = NextHopObject { id: OBJECT, kind: NextHopKind::Hop(hop) };
+    fib.apply(Event::NextHopObject(object));
+    let by_object = |prefix, mtu| KernelRoute {
+        prefix: net::<F>(prefix),
+        info: RouteInfo { mtu, ..info(RouteTarget::Object(OBJECT)) },
+    };
+    fib.apply(add(by_object("10.1.0.0/16", 0)));
+    let mut data_plane = DataPlane::<F>::default();
+    let mut is_forwarded = |fib: &mut Fib| {
+        data_plane.take(&fib.plan(), |_| ());
+        data_plane.packet(address::<F>([10, 1, 0, 1]), 0).is_ok()
+    };
+    assert!(is_forwarded(&mut fib));
+    let sized = by_object("10.2.0.0/16", 1400);
+    fib.apply(add(sized.clone()));
+    assert!(!is_forwarded(&mut fib));
+    fib.apply(Event::RouteGone(sized.clone()));
+    assert!(is_forwarded(&mut fib), "nothing with an MTU leads by the object any more");
+    // By a group that the object is a member of.
+    let members = vec![GroupMember { id: OBJECT, weight: 1 }];
+    let group = NextHopObject { id: 2, kind: NextHopKind::Group(members) };
+    fib.apply(Event::NextHopObject(group));
+    let target = RouteTarget::Object(2);
+    fib.apply(add(KernelRoute { info: RouteInfo { target, ..sized.info }, ..sized }));
+    assert!(!is_forwarded(&mut fib));
+}
+
+#[test]
+fn row_10_an_object_by_which_a_route_with_an_mtu_leads_passes() {
+    shares_an_object::<V4>();
+    shares_an_object::<V6>();
 }
 
 fn shadows<F: NetFamily>() {

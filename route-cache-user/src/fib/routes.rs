@@ -29,6 +29,10 @@ pub(crate) struct Routes<F: NetFamily> {
     pub(crate) by_object: HashMap<u32, BTreeSet<F::Net>>,
     /// Tables that had a route since the last dump, and whether one that is neither unicast nor an error.
     pub(crate) used_tables: HashMap<u32, bool>,
+    /// Next-hop objects with a route that has an MTU, and how many of them.
+    sized: HashMap<u32, usize>,
+    /// Counts the objects that came to be of `sized` or went.
+    sized_changes: u64,
 }
 
 impl<F: NetFamily> Default for Routes<F> {
@@ -40,6 +44,8 @@ impl<F: NetFamily> Default for Routes<F> {
             default_nets: BTreeSet::new(),
             by_object: HashMap::new(),
             used_tables: HashMap::new(),
+            sized: HashMap::new(),
+            sized_changes: 0,
         }
     }
 }
@@ -71,6 +77,14 @@ impl RouteTarget {
     /// The interface of the first next hop.
     pub(crate) fn first_interface(&self) -> Option<Ifindex> {
         self.hops().first().map(|hop| hop.ifindex).filter(|ifindex| *ifindex != 0)
+    }
+
+    /// The next-hop object.
+    const fn object(&self) -> Option<u32> {
+        match self {
+            Self::Object(id) => Some(*id),
+            Self::None | Self::Hop(_) | Self::Multipath(_) => None,
+        }
     }
 
     /// Next hops given in the route itself.
@@ -197,6 +211,7 @@ impl<F: NetFamily> Routes<F> {
     }
 
     fn set(&mut self, net: F::Net, all: Vec<RouteInfo>) {
+        self.note_sized(&net, &all);
         let known = if all.is_empty() {
             self.by_prefix.remove(&net)
         } else {
@@ -207,6 +222,37 @@ impl<F: NetFamily> Routes<F> {
             self.lists.give_back(known);
         }
         self.forget_nets(&net);
+    }
+
+    /// The next-hop objects by which routes lead that have an MTU.
+    pub(crate) fn sized(&self) -> impl Iterator<Item = u32> {
+        self.sized.keys().copied()
+    }
+
+    /// Changes when [`Routes::sized`] does.
+    pub(crate) const fn sized_changes(&self) -> u64 {
+        self.sized_changes
+    }
+
+    fn note_sized(&mut self, net: &F::Net, all: &[RouteInfo]) {
+        let objects = |routes: &[RouteInfo]| -> Vec<u32> {
+            let sized = routes.iter().filter(|route| route.mtu != 0);
+            sized.filter_map(|route| route.target.object()).collect()
+        };
+        for id in objects(all) {
+            let count = self.sized.entry(id).or_default();
+            self.sized_changes += u64::from(*count == 0);
+            *count += 1;
+        }
+        for id in objects(self.get(net)) {
+            if let Some(count) = self.sized.get_mut(&id) {
+                *count -= 1;
+                if *count == 0 {
+                    self.sized.remove(&id);
+                    self.sized_changes += 1;
+                }
+            }
+        }
     }
 
     /// Enters a route into the indexes.

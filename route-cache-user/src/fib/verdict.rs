@@ -235,7 +235,7 @@ impl Tables {
 
     /// Where a route by a next-hop object leads. What is wrong with the object is the next hop's affair.
     pub(crate) fn way_of_object(&self, family: IpFamily, id: u32) -> Way {
-        if self.unsure_objects.contains(&id) {
+        if self.unsure_objects.contains(&id) || self.is_sized(id) {
             return Way::Via(HopKey::Object(id));
         }
         match self.objects.get(&id).map(|object| &object.kind) {
@@ -243,6 +243,26 @@ impl Tables {
             Some(NextHopKind::Group(_)) => Way::Group(GroupKey { family, of: GroupOf::Object(id) }),
             _ => Way::Via(HopKey::Object(id)),
         }
+    }
+
+    /// Whether [`Tables::is_sized`] holds for any.
+    pub(crate) fn is_any_sized(&self) -> bool {
+        self.v4.routes.sized().chain(self.v6.routes.sized()).next().is_some()
+    }
+
+    /// Whether a route with an MTU leads by a next-hop object, or by a group that it is a member of. The kernel forwards all
+    /// that lead by it by the MTU of the one that was used first (`nhc_rth_input`, net/ipv4/route.c).
+    pub(crate) fn is_sized(&self, id: u32) -> bool {
+        let mut sized = self.v4.routes.sized().chain(self.v6.routes.sized());
+        sized.any(|object| {
+            object == id
+                || match self.objects.get(&object).map(|object| &object.kind) {
+                    Some(NextHopKind::Group(members)) => members.iter().any(|m| m.id == id),
+                    // Of whom is not known.
+                    Some(NextHopKind::OtherGroup) => true,
+                    _ => false,
+                }
+        })
     }
 
     /// The neighbour that a next hop stands for.
