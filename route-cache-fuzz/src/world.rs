@@ -22,6 +22,12 @@ use crate::{
     topology,
 };
 
+/// The kernel keeps something of a case that commands do not bring back, such as who uses the anycast address of a network:
+/// only new routers are as they were.
+#[derive(Debug, thiserror::Error)]
+#[error("the routers cannot be brought back to where a case begins")]
+pub struct Altered;
+
 /// Both routers.
 pub struct World {
     /// Ends before its router.
@@ -77,7 +83,7 @@ impl World {
             }
         }
         if !self.pristine.is_empty() {
-            self.agree(Some(&self.pristine))?;
+            self.agree(Some(&self.pristine)).context(Altered)?;
         }
         self.agent
             .ask(&json!({"command": "flush", "prefix": null, "dev": null, "family": null}))?;
