@@ -15,11 +15,14 @@ mod place;
 mod report;
 mod run;
 mod settle;
+mod tiers;
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+
+use crate::{run::Options, tiers::Tiers};
 
 /// Compares the forwarding of Route Cache with that of the kernel, byte by byte. Needs root.
 #[derive(Parser)]
@@ -37,6 +40,9 @@ struct Arguments {
     /// How long to wait for a frame that should not come.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 10)]
     linger: u64,
+    /// What stands in front of the routes.
+    #[arg(long, value_enum, default_value_t = Tiers::All)]
+    tiers: Tiers,
     /// Write the results here, in JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -71,8 +77,13 @@ fn perform(arguments: &Arguments) -> Result<ExitCode> {
         arguments.row.as_ref().is_none_or(|row| case.row == row)
             && case.name.contains(&arguments.name)
     });
-    let linger = Duration::from_millis(arguments.linger);
-    let verdicts = run::run(&wanted, &arguments.agent, &arguments.rest, linger)?;
+    let options = Options {
+        agent: &arguments.agent,
+        arguments: &arguments.rest,
+        tiers: arguments.tiers,
+        linger: Duration::from_millis(arguments.linger),
+    };
+    let verdicts = run::run(&wanted, &options)?;
     let kernel = report::kernel()?;
     if let Some(path) = &arguments.json {
         fs::write(path, report::json(&verdicts, &kernel))

@@ -77,11 +77,10 @@ impl Place {
     }
 
     /// An agent on all interfaces of the router.
-    pub fn start_agent(&self, binary: &std::path::Path, arguments: &[String]) -> Result<Agent> {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    pub fn start_agent(&self, binary: &std::path::Path, arguments: &[&str]) -> Result<Agent> {
         let mut setup = Agent::setup(binary)?
             .arguments(&["--netns", self.router().name()])
-            .arguments(&arguments);
+            .arguments(arguments);
         for station in Station::ALL {
             setup = setup.arguments(&["--interface", &self.host(station).router_interface]);
         }

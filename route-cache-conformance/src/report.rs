@@ -158,10 +158,11 @@ const INTRODUCTION: &str = "\
 The same frames through the same router, without and with Route Cache, captured at every host and compared byte for byte,
 ICMP answers included; and the kernel's counters, which what passes must move alike and what XDP forwards must not move at
 all. `cargo xtask conformance` runs it on the kernel that runs, `cargo xtask conformance --kernel 6.12` in a virtual
-machine; with `--document` this file is made anew. The cases are in `route-cache-conformance/src/cases`.
+machine; with `--document` this file is made anew. `-- --tiers clones|routes|index` has flows switched off, clones as well,
+or the index on. `cargo xtask test` goes through all four. The cases are in `route-cache-conformance/src/cases`.
 
-A cell says how the packets ended: forwarded by XDP (by the route at first, then by the clone: `forwarded`), or passed to
-the kernel, by the name of the outcome. Everything that is not marked arrived as it does without the cache.
+A cell says how the packets ended: forwarded by XDP (by the route at first, then by the clone, then by the flow, each of
+them compared: `forwarded`), or passed to the kernel, by the name of the outcome. Everything that is not marked arrived as it does without the cache.
 
 6.1 is the oldest kernel that was tried: it loads, attaches, and passes every packet. Before Linux 6.3 no kernel tells which
 interfaces take redirected frames (`xdp-features`), so none is sent there (`pass_egress`). 6.12 is the oldest that was tried

@@ -19,6 +19,7 @@ use crate::{
     pinned::pinned,
     place::Place,
     settle,
+    tiers::Tiers,
 };
 
 /// What must happen soon happens within this.
@@ -69,28 +70,35 @@ struct Seen {
     kernel: Growth,
 }
 
+/// How cases are run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// The agent's binary.
+    pub agent: &'a Path,
+    /// What it is told besides.
+    pub arguments: &'a [String],
+    /// What it is to put in front of the routes.
+    pub tiers: Tiers,
+    /// How long to wait for a frame that should not come.
+    pub linger: Duration,
+}
+
 /// The lab with its sockets open.
 struct Bench<'a> {
     place: &'a Place,
     sockets: BTreeMap<Station, RawSocket>,
-    /// How long to wait for a frame that should not come.
-    linger: Duration,
+    options: &'a Options<'a>,
 }
 
 /// Runs cases.
-pub fn run(
-    cases: &[&'static Case],
-    binary: &Path,
-    arguments: &[String],
-    linger: Duration,
-) -> Result<Vec<Verdict>> {
+pub fn run(cases: &[&'static Case], options: &Options<'_>) -> Result<Vec<Verdict>> {
     let lacking = Lacking::probe()?;
     let place = Place::new().context("cannot build the lab")?;
     let mut sockets = BTreeMap::new();
     for station in Station::ALL {
         sockets.insert(station, place.socket(station)?);
     }
-    let bench = Bench { place: &place, sockets, linger };
+    let bench = Bench { place: &place, sockets, options };
     let mut results = Vec::new();
     let mut todo = Vec::new();
     for &case in cases {
@@ -106,7 +114,13 @@ pub fn run(
         };
         results.push(Verdict { case, outcomes: Vec::new(), ending });
     }
-    let agent = place.start_agent(binary, arguments)?;
+    let told = options
+        .tiers
+        .arguments()
+        .iter()
+        .copied()
+        .chain(options.arguments.iter().map(String::as_str));
+    let agent = place.start_agent(options.agent, &told.collect::<Vec<_>>())?;
     let can_redirect = settle::can_redirect(&agent)?;
     for (index, kernel) in todo {
         let result = &mut results[index];
@@ -210,7 +224,8 @@ impl Bench<'_> {
 
     /// Sends the frames until they are forwarded by clones, if the case wants that.
     fn clone_first(&self, case: &Case, agent: &Agent) -> Result<()> {
-        if !case.cloned || case.expectation(true) != case.plane {
+        let has_clones = self.options.tiers.has_clones();
+        if !case.cloned || !has_clones || case.expectation(true) != case.plane {
             return Ok(());
         }
         let frames = (case.frames)();
@@ -219,12 +234,13 @@ impl Bench<'_> {
             let before = counts::outcomes(agent)?;
             pinned(|| frames.iter().try_for_each(|frame| sender.send(frame)))??;
             let outcomes = self.counted(agent, &before, case.plane, frames.len() as u64)?;
-            Ok(outcomes.contains_key("forwarded_clone") || outcomes.contains_key("pass_egress"))
+            let is_cloned = ["forwarded_clone", "forwarded_flow", "pass_egress"];
+            Ok(is_cloned.iter().any(|name| outcomes.contains_key(*name)))
         };
         wait_until("frames to be forwarded by clones", PATIENCE, || cloned().unwrap_or(false))
     }
 
-    /// Sends the frames until the data plane did as expected, and then once more: by clones, if it forwards.
+    /// Sends the frames until the data plane did as expected; if it forwards, by each tier.
     fn rounds(
         &self,
         case: &Case,
@@ -234,9 +250,16 @@ impl Bench<'_> {
         rounds: &mut Vec<Growth>,
     ) -> Result<Vec<String>> {
         let frames = (case.frames)().len() as u64;
-        let begun = Instant::now();
-        let mut good = 0;
+        let stages = match expectation {
+            Plane::Forwarded => self.options.tiers.outcomes(case),
+            Plane::Passed(_) | Plane::Unseen => &[],
+        };
+        let mut begun = Instant::now();
+        let mut stage = 0;
         loop {
+            if stages.get(stage) == Some(&"forwarded_flow") {
+                self.warm_up(case, agent)?;
+            }
             let before = if case.agent_stopped { Growth::new() } else { counts::outcomes(agent)? };
             let seen = self.send_expecting(case, &kernel.capture)?;
             let mut wrong = kernel.capture.differences(&seen.capture, case.allowed);
@@ -246,26 +269,44 @@ impl Bench<'_> {
             }
             let outcomes = self.counted(agent, &before, expectation, frames)?;
             // What XDP forwards the kernel neither sees nor counts (row 43); what it passes is counted as ever.
-            let forwarded = outcomes.keys().any(|name| name.starts_with("forwarded"));
-            let counted = if forwarded { &Growth::new() } else { &kernel.kernel };
-            wrong.extend(counts::differences(counted, &seen.kernel));
+            let is_forwarded = |name: &String| name.starts_with("forwarded");
+            if !outcomes.keys().any(is_forwarded) {
+                wrong.extend(counts::differences(&kernel.kernel, &seen.kernel));
+            } else if outcomes.keys().all(is_forwarded) {
+                wrong.extend(counts::differences(&Growth::new(), &seen.kernel));
+            }
             rounds.push(outcomes.clone());
             if !wrong.is_empty() {
                 return Ok(wrong);
             }
-            match unexpected(expectation, good, frames, &outcomes) {
-                None if good == 1 || expectation != Plane::Forwarded => return Ok(Vec::new()),
-                None => good += 1,
+            match unexpected(expectation, &stages[..stages.len().min(stage + 1)], frames, &outcomes)
+            {
+                None if stage + 1 >= stages.len() => return Ok(Vec::new()),
+                None => {
+                    stage += 1;
+                    begun = Instant::now();
+                }
                 Some(wrong) if begun.elapsed() > SETTLING => return Ok(vec![wrong]),
+                // A flow is believed for a quarter of a second.
+                Some(_) if stages.get(stage) == Some(&"forwarded_flow") => {}
                 Some(_) => {
                     // From the beginning: what was not settled yet may have left a clone.
                     agent.cli(&["flush"])?;
                     rounds.clear();
-                    good = 0;
+                    stage = 0;
                     thread::sleep(SPACE);
                 }
             }
         }
+    }
+
+    /// Hits the clones of the frames twice in a row, so that their flows are noted down.
+    fn warm_up(&self, case: &Case, agent: &Agent) -> Result<()> {
+        let before = counts::outcomes(agent)?;
+        let frames = [(case.frames)(), (case.frames)()].concat();
+        let sender = &self.sockets[&case.sender];
+        pinned(|| frames.iter().try_for_each(|frame| sender.send(frame)))??;
+        self.counted(agent, &before, Plane::Forwarded, frames.len() as u64).map(drop)
     }
 
     /// The outcomes, when as many packets have ended as were sent.
@@ -330,8 +371,8 @@ impl Bench<'_> {
             if completed.is_none() && complete(&capture) {
                 completed = Some(Instant::now());
             }
-            if completed.is_some_and(|when| when.elapsed() > self.linger)
-                || sent.elapsed() > self.linger.max(Duration::from_secs(2))
+            if completed.is_some_and(|when| when.elapsed() > self.options.linger)
+                || sent.elapsed() > self.options.linger.max(Duration::from_secs(2))
             {
                 break;
             }
@@ -342,18 +383,29 @@ impl Bench<'_> {
     }
 }
 
-/// What is wrong with the outcomes of a round, if anything.
-fn unexpected(expectation: Plane, round: usize, frames: u64, outcomes: &Growth) -> Option<String> {
+/// What is wrong with the outcomes of a round, if anything. `stages` are the outcomes that frames that are forwarded have gone
+/// through up to now.
+fn unexpected(
+    expectation: Plane,
+    stages: &[&'static str],
+    frames: u64,
+    outcomes: &Growth,
+) -> Option<String> {
     let of = |name: &str| outcomes.get(name).copied().unwrap_or_default();
-    let (is_right, wanted) = match expectation {
+    let (is_right, wanted) = match (expectation, stages) {
         // Frames to one destination: the first makes the clone.
-        Plane::Forwarded if round == 0 => (
+        (Plane::Forwarded, ["forwarded_route"]) => (
             of("forwarded_route") > 0 && of("forwarded_route") + of("forwarded_clone") == frames,
             "forwarded_route",
         ),
-        Plane::Forwarded => (of("forwarded_clone") == frames, "forwarded_clone"),
-        Plane::Passed(name) => (of(name) == frames, name),
-        Plane::Unseen => (outcomes.is_empty(), "no outcome"),
+        // What was just a clone may be a flow already.
+        (Plane::Forwarded, [_, "forwarded_clone"]) => {
+            (of("forwarded_clone") + of("forwarded_flow") == frames, "forwarded_clone")
+        }
+        (Plane::Forwarded, [.., last]) => (of(last) == frames, *last),
+        (Plane::Forwarded, []) => (false, "no outcome, as there are none to go through"),
+        (Plane::Passed(name), _) => (of(name) == frames, name),
+        (Plane::Unseen, _) => (outcomes.is_empty(), "no outcome"),
     };
     // Hosts answer for themselves when the kernel asks who has an address.
     let stray = outcomes.keys().any(|name| match expectation {
@@ -375,16 +427,22 @@ mod tests {
 
     #[test]
     fn the_outcome_has_to_be_the_one_expected() {
-        let judge = |plane, round, of: &[(&str, u64)]| unexpected(plane, round, 2, &outcomes(of));
-        let (route, clone, ttl) = ("forwarded_route", "forwarded_clone", "pass_ttl");
+        let (route, clone, flow, ttl) =
+            ("forwarded_route", "forwarded_clone", "forwarded_flow", "pass_ttl");
+        let all = [route, clone, flow];
+        let judge = |plane, stage: usize, of: &[(&str, u64)]| {
+            unexpected(plane, &all[..=stage], 2, &outcomes(of))
+        };
         assert_eq!(judge(Plane::Forwarded, 0, &[(route, 1), (clone, 1)]), None);
         assert_eq!(judge(Plane::Forwarded, 1, &[(clone, 2)]), None);
+        assert_eq!(judge(Plane::Forwarded, 2, &[(flow, 2)]), None);
         assert_eq!(judge(Plane::Passed(ttl), 1, &[(ttl, 2)]), None);
         assert_eq!(judge(Plane::Passed(ttl), 1, &[(ttl, 2), ("pass_ethertype", 1)]), None);
         assert_eq!(judge(Plane::Unseen, 0, &[]), None);
-        for (plane, round, of) in [
+        for (plane, stage, of) in [
             (Plane::Forwarded, 0, [(clone, 2)].as_slice()),
             (Plane::Forwarded, 1, &[(clone, 1), (route, 1)]),
+            (Plane::Forwarded, 2, &[(clone, 1), (flow, 1)]),
             (Plane::Forwarded, 0, &[(ttl, 2)]),
             (Plane::Forwarded, 1, &[("pass_ethertype", 2)]),
             (Plane::Forwarded, 1, &[]),
@@ -393,7 +451,7 @@ mod tests {
             (Plane::Passed(ttl), 0, &[(ttl, 2), (clone, 1)]),
             (Plane::Unseen, 0, &[(ttl, 1)]),
         ] {
-            assert!(judge(plane, round, of).is_some(), "{plane:?} {round} {of:?}");
+            assert!(judge(plane, stage, of).is_some(), "{plane:?} {stage} {of:?}");
         }
     }
 }

@@ -51,10 +51,15 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// All cases on the running kernel, telling only what is wrong.
+/// All cases on the running kernel with every tier of the cache, and with each of them off, telling only what is wrong.
 pub(crate) fn short() -> Result<()> {
-    let agent = agent::build()?;
-    if here(&build()?, &agent, &["--quiet".to_owned()])? {
+    let (program, agent) = (build()?, agent::build()?);
+    let mut good = true;
+    // The last one's results are those that a document is made of.
+    for tiers in ["routes", "clones", "index", "all"] {
+        good &= here(&program, &agent, &["--quiet", "--tiers", tiers].map(str::to_owned))?;
+    }
+    if good {
         return Ok(());
     }
     bail!("the router does not forward with the cache as it does without: see above")

@@ -7,7 +7,7 @@ use crate::{
     case::{
         Allowance, Arrival, Case, Feature,
         Plane::Passed,
-        Station::{Other, Server},
+        Station::{Client, Other, Server},
         V6, answer, at,
     },
     ipv6::Frame6,
@@ -168,6 +168,21 @@ pub const CASES: &[Case] = &[
             "pass_martian_destination",
         )
     },
+    // Of the link that it came from, as far as the kernel knows: it forwards back to there, and redirects.
+    Case {
+        setup: &[
+            "ip neigh replace fe80::13 lladdr 02:00:00:00:01:13 dev left nud permanent",
+            "ip neigh replace fd00:0:0:1::26 lladdr 02:00:00:00:01:02 dev left nud permanent",
+        ],
+        undo: &["ip neigh del fe80::13 dev left", "ip neigh del fd00:0:0:1::26 dev left"],
+        kernel: &[at(Client, 1), answer(137, 0)],
+        ..passed(
+            "26",
+            "a link-local destination",
+            || sent(redirected(0x26, address([0xfe80, 0, 0, 0, 0, 0, 0, 0x13]))),
+            "pass_martian_destination",
+        )
+    },
     passed(
         "26",
         "the unspecified source",
@@ -275,6 +290,26 @@ pub const CASES: &[Case] = &[
         undo: &["ip link del right.8"],
         ..forwarded("35", "untagged in, tagged out", || sent(to(SPECIFIC)))
     },
+    // The kernel redirects to a gateway that it knows by its link-local address only (RFC 4861 8.1).
+    Case {
+        setup: &[
+            "ip neigh replace fe80::99 lladdr 02:00:00:00:01:09 dev left nud permanent",
+            "ip neigh replace fd00:0:0:1::42 lladdr 02:00:00:00:01:02 dev left nud permanent",
+            "ip -6 route add 2001:db8:9:1::/64 via fe80::99 dev left",
+        ],
+        undo: &[
+            "ip -6 route del 2001:db8:9:1::/64",
+            "ip neigh del fe80::99 dev left",
+            "ip neigh del fd00:0:0:1::42 dev left",
+        ],
+        kernel: &[at(Client, 1), answer(137, 0)],
+        ..passed(
+            "42",
+            "back to where it came from",
+            || sent(redirected(0x42, SPECIFIC)),
+            "pass_same_interface",
+        )
+    },
     Case {
         kernel: &[at(Server, 1)],
         ..passed("39a", "UDP", || sent(udp().partial_checksum()), "pass_partial_checksum")
@@ -331,6 +366,13 @@ fn udp() -> Frame6 {
 
 fn to(destination: Ipv6Addr) -> Frame6 {
     Frame6::udp(FROM, destination, b"an odd number of bytes.")
+}
+
+/// From a host of the client's link that gets no errors: those take from what the kernel allows it of redirects
+/// (`inet_peer_xrlim_allow`).
+fn redirected(host: u16, destination: Ipv6Addr) -> Frame6 {
+    let source = address([0xfd00, 0, 0, 1, 0, 0, 0, host]);
+    Frame6::udp(source, destination, b"an odd number of bytes.")
 }
 
 fn from(source: Ipv6Addr) -> Frame6 {

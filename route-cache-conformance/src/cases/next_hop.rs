@@ -1,6 +1,6 @@
 //! Rows 31 to 33, 36 to 38 and 42: neighbours and interfaces.
 
-use super::net::{BEYOND, flow, sent, to, udp};
+use super::net::{BEYOND, flow, from, sent, to, udp};
 use crate::{
     case::{
         Case,
@@ -170,7 +170,6 @@ pub const CASES: &[Case] = &[
         kernel: &[at(Other, 1)],
         ..UDP
     },
-    // With redirects it depends on how long ago the last one was (`ip_rt_send_redirect`) whether the kernel sends one.
     Case {
         row: "42",
         name: "back to where it came from, no redirects",
@@ -189,6 +188,22 @@ pub const CASES: &[Case] = &[
         kernel: &[at(Client, 1)],
         plane: Passed("pass_same_interface"),
         ..UDP
+    },
+    // Not right behind row 41: for a moment after an XFRM policy is gone, the kernel redirects nobody.
+    // A host that gets no errors: those take from what the kernel allows it of redirects. Again it sends one after 40 ms,
+    // then 80, and so on (`ip_rt_send_redirect`).
+    Case {
+        row: "42",
+        name: "back to where it came from",
+        setup: &[
+            "ip neigh replace 10.0.1.9 lladdr 02:00:00:00:01:09 dev left nud permanent",
+            "ip route add 10.9.0.0/24 via 10.0.1.9",
+        ],
+        undo: &["ip route del 10.9.0.0/24", "ip neigh del 10.0.1.9 dev left"],
+        kernel: &[at(Client, 1), answer(5, 1)],
+        plane: Passed("pass_same_interface"),
+        frames: || sent(from([10, 0, 1, 110])),
+        ..V4
     },
 ];
 
