@@ -80,6 +80,9 @@ fn section(report: &Report) -> String {
             );
         }
     }
+    for start in &report.starts {
+        let _ = writeln!(text, "\n- {start}");
+    }
     text += "\nNanoseconds for a packet on one CPU:\n";
     for results in &report.results {
         table(&mut text, results);

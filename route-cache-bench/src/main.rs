@@ -16,6 +16,7 @@ mod report;
 mod router;
 mod routes;
 mod scenario;
+mod start;
 mod statistics;
 mod targets;
 
@@ -131,6 +132,12 @@ fn measure_group(
     };
     let mut routers =
         Routers { cached: build("cached", true)?, uncached: build("uncached", false)? };
+    if set == RouteSet::Full {
+        println!(
+            "{}",
+            report.add_starts([&routers.cached, &routers.uncached].map(|r| r.start.clone()))
+        );
+    }
     for scenario in group {
         eprintln!("bench: {}", scenario.title());
         let (all, order) = scenario.lists(&routes, effort.seed);

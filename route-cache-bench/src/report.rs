@@ -11,6 +11,7 @@ use crate::{
     machine::Machine,
     measure::{Effort, Measured},
     scenario::Scenario,
+    start::Start,
     statistics::{median, minimum, ratio, spread},
     targets::{self, Judged},
 };
@@ -23,6 +24,8 @@ pub(crate) struct Report {
     contenders: Vec<Contender>,
     pub(crate) absent: Vec<(&'static str, String)>,
     pub(crate) targets: Vec<Judged>,
+    /// Of agents with a full table.
+    pub(crate) starts: Vec<Start>,
     pub(crate) results: Vec<Results>,
 }
 
@@ -44,6 +47,7 @@ impl Report {
             contenders: contender::ALL.to_vec(),
             absent: contender::absent(),
             targets: Vec::new(),
+            starts: Vec::new(),
             results: Vec::new(),
         })
     }
@@ -53,8 +57,15 @@ impl Report {
         let results = Results { scenario, measured };
         let text = results.table();
         self.results.push(results);
-        self.targets = targets::judge(&self.results);
+        self.targets = targets::judge(&self.results, &self.starts);
         text
+    }
+
+    /// Takes in starts of the agent and says how they went.
+    pub(crate) fn add_starts<const N: usize>(&mut self, starts: [Start; N]) -> String {
+        self.starts.extend(starts);
+        self.targets = targets::judge(&self.results, &self.starts);
+        self.starts.iter().map(Start::to_string).collect::<Vec<_>>().join("\n")
     }
 
     /// What is to be said at the end.

@@ -25,6 +25,7 @@ use crate::{
     contender::{self, Program},
     frame, machine,
     routes::{self, GATEWAYS, Route},
+    start::Start,
 };
 
 /// Clones that a CPU can hold: the longest list must fit in half of it, beyond which clones are made more reluctantly.
@@ -69,6 +70,8 @@ pub(crate) struct Router {
     pub(crate) namespace: Namespace,
     /// Index of the interface that frames come in by.
     pub(crate) ingress: u32,
+    /// What the start of the agent took.
+    pub(crate) start: Start,
 }
 
 impl Router {
@@ -85,12 +88,14 @@ impl Router {
             let mut devices: DevMap<_> = map(&mut ebpf, "BENCH_EGRESS")?.try_into()?;
             Ok(devices.set(egress, egress, None, 0)?)
         })??;
-        let agent = Agent::setup(plan.agent)?
-            .arguments(&["--netns", namespace.name(), "--interface", "in"])
-            .arguments(&["--clones-per-cpu", CLONES_PER_CPU])
-            .arguments(if plan.cached { &[] } else { &["--cache=off"] })
-            .start()?;
-        let mut router = Self { ebpf, agent, namespace, ingress };
+        let (agent, start) = Start::measure(&namespace, || {
+            Agent::setup(plan.agent)?
+                .arguments(&["--netns", namespace.name(), "--interface", "in"])
+                .arguments(&["--clones-per-cpu", CLONES_PER_CPU])
+                .arguments(if plan.cached { &[] } else { &["--cache=off"] })
+                .start()
+        })?;
+        let mut router = Self { ebpf, agent, namespace, ingress, start };
         router.enter_programs()?;
         Ok(router)
     }

@@ -20,6 +20,7 @@ mod metrics;
 mod netns;
 mod sweep;
 mod sys;
+mod turns;
 mod view;
 
 use std::process::ExitCode;

@@ -47,6 +47,7 @@ use crate::{
     metrics::{self, Measured},
     netns,
     sweep::{self, Policy, Sweeper, life::Adjustment, pressure::Pressure},
+    turns,
     view::View,
 };
 
@@ -66,6 +67,7 @@ pub(crate) fn run(options: AgentOptions) -> Result<()> {
     if let Some(name) = &options.netns {
         netns::enter(name)?;
     }
+    turns::short();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     agent::Shared, cli::AgentOptions, control::protocol::Walked, dataplane::clock::Clock,
-    events::Event, fib::family::NetFamily, maps::CloneTable,
+    events::Event, fib::family::NetFamily, maps::CloneTable, turns,
 };
 
 /// Clones visited and deleted at a time.
@@ -206,7 +206,7 @@ pub(crate) async fn run<F: NetFamily>(shared: Arc<Shared>, cpu: usize) {
         // The ticket stays here: it is given back even if the walk panics.
         let walked = tokio::task::spawn_blocking(move || {
             let table = &F::clones(&for_walk.clones)[cpu];
-            for_walk.sweepers[F::FAMILY][cpu].walk(table, &for_walk, purpose)
+            turns::in_long(|| for_walk.sweepers[F::FAMILY][cpu].walk(table, &for_walk, purpose))
         });
         match walked.await {
             Ok(Ok(walk)) => {
