@@ -237,7 +237,10 @@ impl IndexMap {
     }
 
     /// Makes it of all routes.
-    pub(crate) fn build(&mut self, routes: Vec<(Ipv4Net, RouteWords)>) -> Result<()> {
+    pub(crate) fn build(
+        &mut self,
+        routes: impl ExactSizeIterator<Item = (Ipv4Net, RouteWords)>,
+    ) -> Result<()> {
         self.index = None;
         let Some(mapping) = &self.mapping else {
             return Ok(());

@@ -1,5 +1,5 @@
-//! System calls that no library offers: batch operations on BPF maps, removal from a device map, and maps in
-//! memory (aya 0.14 has none of them).
+//! System calls that no library offers: batch operations on BPF maps, removal from a device map, maps in
+//! memory (aya 0.14 has none of them); and a setting of the C library.
 
 #![allow(unsafe_code)]
 
@@ -218,5 +218,15 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: mapped by `new`, and borrowed by nobody any more.
         unsafe { libc::munmap(self.at.as_ptr().cast(), self.len * size_of::<AtomicU16>()) };
+    }
+}
+/// Has glibc give large blocks back to the kernel as soon as they are free: what a plan of a million routes took would
+/// stay with the process. By itself it stops doing so once a large block has been freed (`mallopt(3)`).
+pub(crate) fn give_back_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE: libc::c_int = 1 << 20;
+        // SAFETY: it sets a number. If it fails, more memory is kept.
+        let _is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
     }
 }

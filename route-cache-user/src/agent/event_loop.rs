@@ -6,10 +6,11 @@ use std::{
         Arc, RwLock,
         atomic::{AtomicU8, AtomicU64},
     },
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use route_cache_common::{Config, Family as _, Outcome, Tally, V4, V6, next_hop::NextHopVersion};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -104,9 +105,16 @@ impl EventLoop {
         };
         // Subscribe first, then dump: nothing is missed in between.
         let monitor = Monitor::open(RECEIVE_BUFFER)?;
-        let tables = dump::all().context("cannot read the kernel's tables")?;
-        wanted.check(tables.links.values().map(|link| link.name.as_str()))?;
         let traced = options.trace_packets.is_some();
+        // Both take their time, the tables if they are large.
+        let (tables, loaded) = thread::scope(|scope| {
+            let loading = scope.spawn(|| Dataplane::load(sizes, traced));
+            let tables = dump::all();
+            let broke_off = |_| Err(anyhow!("the thread that loads the BPF programs broke off"));
+            (tables, loading.join().unwrap_or_else(broke_off))
+        });
+        let tables = tables.context("cannot read the kernel's tables")?;
+        wanted.check(tables.links.values().map(|link| link.name.as_str()))?;
         let Dataplane {
             mut ebpf,
             writer,
@@ -116,7 +124,7 @@ impl EventLoop {
             redirect_errors,
             clock_reader,
             clock,
-        } = Dataplane::load(sizes, traced)?;
+        } = loaded?;
         if traced {
             trace::packets(&mut ebpf)?;
         }
@@ -546,7 +554,7 @@ impl EventLoop {
             self.writer.stop_indexing(&mut self.config)?;
         } else {
             let mode = self.shared.options().index;
-            self.writer.steer_index(mode, &state.fib, &mut self.config)?;
+            self.writer.steer_index(mode, &state.fib, &plan.v4, &mut self.config)?;
         }
         self.shared.note_flags(self.config.flags);
         for family in IpFamily::ALL {

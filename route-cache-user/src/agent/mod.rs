@@ -47,7 +47,7 @@ use crate::{
     metrics::{self, Measured},
     netns,
     sweep::{self, Policy, Sweeper, life::Adjustment, pressure::Pressure},
-    turns,
+    sys, turns,
     view::View,
 };
 
@@ -68,6 +68,7 @@ pub(crate) fn run(options: AgentOptions) -> Result<()> {
         netns::enter(name)?;
     }
     turns::short();
+    sys::give_back_large_blocks();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -6,7 +6,7 @@
 //! the /24s of its own prefix and no others, and no order among the prefixes is needed.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::VecDeque,
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
@@ -17,6 +17,8 @@ use route_cache_common::{
     index::{ASK_TRIE, Code, INDEX_PREFIX_LEN},
     route::RouteWords,
 };
+
+use super::hashed::{HashedMap, HashedSet};
 
 /// How long the index takes to answer, many times over: no reader holds a code for so long.
 const REST: Duration = Duration::from_secs(10);
@@ -33,12 +35,22 @@ pub(crate) struct Index {
     /// By /24: one more than the length of the prefix whose code it has, or 0; and [`SPLIT`].
     owners: Vec<u8>,
     /// Codes of the routes that are no longer than /24.
-    routes: HashMap<(u32, u8), Code>,
+    routes: HashedMap<Place, Code>,
     /// Those that are longer,
-    longer: HashSet<Ipv4Net>,
+    longer: HashedSet<Ipv4Net>,
     /// and how many of them each /24 has.
-    splits: HashMap<u32, u32>,
+    splits: HashedMap<u32, u32>,
     codes: Codes,
+}
+
+/// The first /24 of a prefix and its length, in four bytes: there may be a million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place(u32);
+
+impl Place {
+    const fn of(first: u32, len: u8) -> Self {
+        Self(first << 8 | len as u32)
+    }
 }
 
 /// Where codes and their meanings are written.
@@ -62,21 +74,20 @@ impl Index {
     pub(crate) fn new() -> Self {
         Self {
             owners: vec![0; NETS],
-            routes: HashMap::new(),
-            longer: HashSet::new(),
-            splits: HashMap::new(),
+            routes: HashedMap::default(),
+            longer: HashedSet::default(),
+            splits: HashedMap::default(),
             codes: Codes::default(),
         }
     }
 
-    /// Enters routes into an index that has none.
+    /// Enters routes into an index that has none: fastest if they come shortest first, and those of a length as they lie.
     pub(crate) fn build(
-        mut routes: Vec<(Ipv4Net, RouteWords)>,
+        routes: impl ExactSizeIterator<Item = (Ipv4Net, RouteWords)>,
         to: &mut Target<'_>,
     ) -> anyhow::Result<Self> {
-        // Shortest first, and in the order in which they lie.
-        routes.sort_unstable_by_key(|(net, _)| (net.prefix_len(), net.network()));
         let (mut index, now) = (Self::new(), Instant::now());
+        index.routes.reserve(routes.len());
         for (net, words) in routes {
             index.insert(net, words, now, to)?;
         }
@@ -101,7 +112,7 @@ impl Index {
             return Ok(());
         }
         let code = self.codes.take(meaning(words), now, to.define)?;
-        let known = self.routes.insert((first, len), code);
+        let known = self.routes.insert(Place::of(first, len), code);
         if known != Some(code) {
             for net in nets(first, len) {
                 let owner = self.owners[net];
@@ -128,7 +139,7 @@ impl Index {
             }
             return;
         }
-        let Some(code) = self.routes.remove(&(first, len)) else {
+        let Some(code) = self.routes.remove(&Place::of(first, len)) else {
             return;
         };
         let (cover, covering) = self.cover(first, len);
@@ -162,7 +173,7 @@ impl Index {
     fn cover(&self, net: u32, len: u8) -> (u8, Code) {
         let covers = (0..len).rev().filter_map(|len| {
             let first = net & mask(len);
-            self.routes.get(&(first, len)).map(|code| (len + 1, *code))
+            self.routes.get(&Place::of(first, len)).map(|code| (len + 1, *code))
         });
         covers.into_iter().next().unwrap_or((0, ASK_TRIE))
     }
@@ -193,7 +204,7 @@ fn meaning(words: RouteWords) -> RouteWords {
 /// Codes, one for each meaning.
 #[derive(Debug, Default)]
 struct Codes {
-    by_meaning: HashMap<RouteWords, Code>,
+    by_meaning: HashedMap<RouteWords, Code>,
     /// By code: what it means, and how many routes have it.
     used: Vec<(RouteWords, u32)>,
     /// Nobody's any more, and since when.
@@ -249,7 +260,7 @@ impl Codes {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashMap};
 
     use proptest::prelude::*;
     use route_cache_common::{Action, NextHopId};
@@ -364,8 +375,8 @@ mod tests {
             let mut built = Paper::new();
             let mut meanings = HashMap::new();
             let mut define = |code, words| { meanings.insert(code, words); Ok(()) };
-            let all = routes.iter().map(|(net, hop)| (*net, words(*hop))).collect();
-            built.index = Index::build(all, &mut Target { table: &built.table, define: &mut define }).expect("paper is patient");
+            let all: Vec<_> = routes.iter().map(|(net, hop)| (*net, words(*hop))).collect();
+            built.index = Index::build(all.into_iter(), &mut Target { table: &built.table, define: &mut define }).expect("paper is patient");
             (built.meanings, built.routes) = (meanings, grown.routes.clone());
             for address in (0x0a00_0000u32..0x0a02_0000).step_by(251) {
                 prop_assert_eq!(built.found(address), grown.found(address));

@@ -15,7 +15,7 @@ use route_cache_common::{Config, V4, V6};
 use super::{
     family::{NetFamily, PerFamily},
     mirror::Fib,
-    plan::Plan,
+    plan::{Plan, RoutePlan},
 };
 use crate::{cli::IndexMode, maps::Writer};
 
@@ -121,11 +121,12 @@ impl Writer {
         Ok(PerFamily { v4, v6 })
     }
 
-    /// Builds the index where it is wanted and missing, or gives it up.
+    /// Builds the index where it is wanted and missing, or gives it up. `written` is what was written just now.
     pub(crate) fn steer_index(
         &mut self,
         mode: IndexMode,
         fib: &Fib,
+        written: &RoutePlan<V4>,
         config: &mut Config,
     ) -> Result<()> {
         let (is_kept, count) = (self.index.flag() != 0, fib.v4.installed.len());
@@ -142,7 +143,13 @@ impl Writer {
             }
             (false, true) => {
                 let began = Instant::now();
-                self.index.build(fib.routes4()).context("cannot build the index of IPv4 routes")?;
+                // At the start everything was, and stands in an order that is good for the index.
+                let built = if written.routes.len() == count {
+                    self.index.build(written.routes.iter().rev().copied())
+                } else {
+                    self.index.build(fib.routes4().into_iter())
+                };
+                built.context("cannot build the index of IPv4 routes")?;
                 config.flags |= self.index.flag();
                 self.write_config(config)?;
                 tracing::info!("{count} IPv4 routes: indexed in {:?}", began.elapsed());

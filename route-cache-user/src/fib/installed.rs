@@ -1,9 +1,8 @@
 //! Routes as they were last written.
 
-use std::collections::HashMap;
-
 use super::{
     family::NetFamily,
+    hashed::HashedMap,
     pool::{Handle, Pool},
     verdict::Verdict,
 };
@@ -27,13 +26,13 @@ struct Entry {
 /// What stands in the trie of a family.
 #[derive(Debug)]
 pub(crate) struct Installed<F: NetFamily> {
-    by_prefix: HashMap<F::Net, Entry>,
+    by_prefix: HashedMap<F::Net, Entry>,
     verdicts: Pool<Verdict>,
 }
 
 impl<F: NetFamily> Default for Installed<F> {
     fn default() -> Self {
-        Self { by_prefix: HashMap::new(), verdicts: Pool::default() }
+        Self { by_prefix: HashedMap::default(), verdicts: Pool::default() }
     }
 }
 
@@ -53,6 +52,11 @@ impl<F: NetFamily> Installed<F> {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.by_prefix.len()
+    }
+
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.by_prefix.reserve(more);
     }
 
     /// Their prefixes, in no order.

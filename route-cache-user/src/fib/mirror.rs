@@ -47,7 +47,7 @@ pub(crate) struct Mirrored<F: NetFamily> {
     /// Broadcast addresses of IPv4.
     pub(super) broadcasts: HashSet<F::Net>,
     /// Prefixes to be judged again.
-    pub(super) dirty: HashSet<F::Net>,
+    pub(super) dirty: Vec<F::Net>,
 }
 
 impl<F: NetFamily> Default for Mirrored<F> {
@@ -58,7 +58,7 @@ impl<F: NetFamily> Default for Mirrored<F> {
             unwritten: false,
             custom_locals: HashSet::new(),
             broadcasts: HashSet::new(),
-            dirty: HashSet::new(),
+            dirty: Vec::new(),
         }
     }
 }
@@ -383,7 +383,7 @@ impl Fib {
     fn replace_routes<F: NetFamily>(&mut self, old: &Tables, changed_objects: &[u32]) {
         let mirrored = F::mirrored(self);
         let (old, new) = (&F::tables(old).routes, &F::tables(&self.tables).routes);
-        let mut dirty = HashSet::new();
+        let mut dirty = Vec::new();
         for id in changed_objects {
             dirty.extend(new.by_object.get(id).into_iter().flatten().copied());
         }

@@ -14,6 +14,7 @@
 pub(crate) mod dump;
 pub(crate) mod family;
 pub(crate) mod groups;
+mod hashed;
 pub(crate) mod hops;
 pub(crate) mod index;
 pub(crate) mod install;

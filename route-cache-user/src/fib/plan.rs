@@ -1,7 +1,7 @@
 //! The plan: what has to be written to the data plane so that it says what the tables say.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     net::{IpAddr, Ipv4Addr},
 };
 
@@ -13,6 +13,7 @@ use route_cache_common::{
 
 use super::{
     family::{IpFamily, NetFamily, ancestors},
+    hashed::{HashedMap, HashedSet},
     installed::InstalledRoute,
     interlock::Picking,
     message::{Ifindex, Link, Neighbour},
@@ -64,7 +65,7 @@ pub(crate) struct RoutePlan<F: NetFamily> {
     /// On-link destinations to remove.
     pub(crate) neighbours_removed: Vec<F::OnLink>,
     /// Routes to write, longest prefix first: what is more specific must be there before the route that covers it gets
-    /// its new generation.
+    /// its new generation. Those of a length as they lie, which is several times as fast.
     pub(crate) routes: Vec<(F::Net, RouteWords)>,
     /// Routes to remove.
     pub(crate) routes_removed: Vec<F::Net>,
@@ -244,11 +245,18 @@ impl Fib {
         hops: &mut BTreeSet<HopKey>,
         plan: &mut Plan,
     ) {
-        let dirty = std::mem::take(&mut F::mirrored_mut(self).dirty);
+        // In order: neighbours in the tables are neighbours in memory.
+        let mut dirty = std::mem::take(&mut F::mirrored_mut(self).dirty);
+        dirty.sort_unstable();
+        dirty.dedup();
         // Only a dump makes all of them dirty.
         let unwritten = replaced && std::mem::take(&mut F::mirrored_mut(self).unwritten);
         let at_start = F::mirrored(self).installed.len() == 0;
-        let mut covers = HashMap::new();
+        let mut covers = HashedMap::default();
+        if at_start {
+            F::mirrored_mut(self).installed.reserve(dirty.len());
+            F::plan_mut(plan).routes.reserve(dirty.len());
+        }
         for net in &dirty {
             if self.tables.has_custom_local_route::<F>(net) {
                 F::mirrored_mut(self).custom_locals.insert(*net);
@@ -315,7 +323,7 @@ impl Fib {
         }
         self.renew_covers::<F>(&covers, plan);
         let routes = &mut F::plan_mut(plan).routes;
-        routes.sort_unstable_by_key(|(net, _)| std::cmp::Reverse(F::prefix_len(net)));
+        routes.sort_by_key(|(net, _)| std::cmp::Reverse(F::prefix_len(net)));
     }
 
     fn take_slot<F: NetFamily>(&mut self) -> Option<u32> {
@@ -335,16 +343,18 @@ impl Fib {
         .pack()
     }
 
-    /// All installed IPv4 routes.
+    /// All installed IPv4 routes, shortest first.
     pub(crate) fn routes4(&self) -> Vec<(Ipv4Net, RouteWords)> {
         let installed = &self.v4.installed;
         let words = |net| installed.get(&net).map(|route| (net, self.words::<V4>(&net, &route)));
-        installed.nets().filter_map(words).collect()
+        let mut routes: Vec<_> = installed.nets().filter_map(words).collect();
+        routes.sort_unstable_by_key(|(net, _)| (net.prefix_len(), net.network()));
+        routes
     }
 
     /// Gives the routes that cover a new one new generations: what was cloned from them may belong to the new one now.
-    fn renew_covers<F: NetFamily>(&mut self, covers: &HashMap<F::Net, Reason>, plan: &mut Plan) {
-        let written: HashSet<F::Net> =
+    fn renew_covers<F: NetFamily>(&mut self, covers: &HashedMap<F::Net, Reason>, plan: &mut Plan) {
+        let written: HashedSet<F::Net> =
             F::plan_mut(plan).routes.iter().map(|(net, _)| *net).collect();
         for (net, reason) in covers.iter().filter(|(net, _)| !written.contains(net)) {
             let Some(route) = F::mirrored(self).installed.get(net) else {

@@ -1,6 +1,8 @@
 //! Values that are many times the same, kept once: a table of a million routes has a few thousand different ones.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{hash::Hash, sync::Arc};
+
+use super::hashed::HashedMap;
 
 /// Where a value is in its [`Pool`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,13 +18,13 @@ struct Kept<T> {
 #[derive(Debug)]
 pub(crate) struct Pool<T> {
     kept: Vec<Option<Kept<T>>>,
-    handles: HashMap<Arc<T>, Handle>,
+    handles: HashedMap<Arc<T>, Handle>,
     free: Vec<Handle>,
 }
 
 impl<T> Default for Pool<T> {
     fn default() -> Self {
-        Self { kept: Vec::new(), handles: HashMap::new(), free: Vec::new() }
+        Self { kept: Vec::new(), handles: HashedMap::default(), free: Vec::new() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The kernel's routes of one family, by prefix.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt::Debug,
     ops::RangeBounds,
 };
@@ -10,6 +10,7 @@ use route_cache_common::Family;
 
 use super::{
     family::{IpFamily, NetFamily},
+    hashed::HashedMap,
     message::{Hop, Ifindex, RouteInfo, RouteTarget},
     pool::{Handle, Pool},
     tables::Cause,
@@ -26,11 +27,11 @@ pub(crate) struct Routes<F: NetFamily> {
     /// Prefixes with routes in table default.
     pub(crate) default_nets: BTreeSet<F::Net>,
     /// Prefixes with a route by a next-hop object.
-    pub(crate) by_object: HashMap<u32, BTreeSet<F::Net>>,
+    pub(crate) by_object: HashedMap<u32, BTreeSet<F::Net>>,
     /// Tables that had a route since the last dump, and whether one that is neither unicast nor an error.
-    pub(crate) used_tables: HashMap<u32, bool>,
+    pub(crate) used_tables: HashedMap<u32, bool>,
     /// Next-hop objects with a route that has an MTU, and how many of them.
-    sized: HashMap<u32, usize>,
+    sized: HashedMap<u32, usize>,
     /// Counts the objects that came to be of `sized` or went.
     sized_changes: u64,
 }
@@ -42,9 +43,9 @@ impl<F: NetFamily> Default for Routes<F> {
             lists: Pool::default(),
             local_nets: BTreeSet::new(),
             default_nets: BTreeSet::new(),
-            by_object: HashMap::new(),
-            used_tables: HashMap::new(),
-            sized: HashMap::new(),
+            by_object: HashedMap::default(),
+            used_tables: HashedMap::default(),
+            sized: HashedMap::default(),
             sized_changes: 0,
         }
     }
@@ -162,6 +163,11 @@ impl<F: NetFamily> Routes<F> {
     ) -> Option<Cause> {
         let route = RouteInfo { target: route.target.sorted(F::FAMILY), ..route };
         self.note_nets(&net, &route);
+        // A dump comes in order: what is behind all others has nobody beside it.
+        if self.by_prefix.last_key_value().is_none_or(|(last, _)| *last < net) {
+            self.set_new(net, vec![route]);
+            return None;
+        }
         let mut all = self.get(&net).to_vec();
         let mut doubt = None;
         if F::FAMILY == IpFamily::V6 {
@@ -210,8 +216,15 @@ impl<F: NetFamily> Routes<F> {
         (true, doubt)
     }
 
+    /// Enters the routes of a prefix that has none.
+    fn set_new(&mut self, net: F::Net, all: Vec<RouteInfo>) {
+        self.note_sized(&[], &sized_objects(&all));
+        let handle = self.lists.take(all);
+        self.by_prefix.insert(net, handle);
+    }
+
     fn set(&mut self, net: F::Net, all: Vec<RouteInfo>) {
-        self.note_sized(&net, &all);
+        self.note_sized(&sized_objects(self.get(&net)), &sized_objects(&all));
         let known = if all.is_empty() {
             self.by_prefix.remove(&net)
         } else {
@@ -234,21 +247,18 @@ impl<F: NetFamily> Routes<F> {
         self.sized_changes
     }
 
-    fn note_sized(&mut self, net: &F::Net, all: &[RouteInfo]) {
-        let objects = |routes: &[RouteInfo]| -> Vec<u32> {
-            let sized = routes.iter().filter(|route| route.mtu != 0);
-            sized.filter_map(|route| route.target.object()).collect()
-        };
-        for id in objects(all) {
-            let count = self.sized.entry(id).or_default();
+    /// Routes with an MTU by these objects go, and others come.
+    fn note_sized(&mut self, gone: &[u32], come: &[u32]) {
+        for id in come {
+            let count = self.sized.entry(*id).or_default();
             self.sized_changes += u64::from(*count == 0);
             *count += 1;
         }
-        for id in objects(self.get(net)) {
-            if let Some(count) = self.sized.get_mut(&id) {
+        for id in gone {
+            if let Some(count) = self.sized.get_mut(id) {
                 *count -= 1;
                 if *count == 0 {
-                    self.sized.remove(&id);
+                    self.sized.remove(id);
                     self.sized_changes += 1;
                 }
             }
@@ -282,6 +292,12 @@ impl<F: NetFamily> Routes<F> {
         }
         // Entries of `by_object` may outlive their route: re-judging a prefix once too often is harmless.
     }
+}
+
+/// The next-hop objects of the routes that have an MTU.
+fn sized_objects(routes: &[RouteInfo]) -> Vec<u32> {
+    let sized = routes.iter().filter(|route| route.mtu != 0);
+    sized.filter_map(|route| route.target.object()).collect()
 }
 
 /// IPv6 tells next hops that leave a multipath route one by one.

@@ -107,24 +107,24 @@ impl Tables {
     pub(crate) fn candidates<F: NetFamily>(
         &self,
         net: &F::Net,
-    ) -> impl Iterator<Item = &RouteInfo> + use<'_, F> {
+    ) -> impl Iterator<Item = &RouteInfo> + Clone + use<'_, F> {
         let is_reached = |table| F::RULES.iter().any(|(_, looked_up)| *looked_up == table);
         F::tables(self).routes.get(net).iter().filter(move |route| is_reached(route.table))
     }
 
     /// The judgement on a prefix, or nothing if it has no route that counts.
     pub(crate) fn verdict<F: NetFamily>(&self, net: &F::Net) -> Option<Verdict> {
-        let best = self.candidates::<F>(net).next()?;
+        // Found once: a table may have a million.
+        let candidates = self.candidates::<F>(net);
+        let best = candidates.clone().next()?;
         let mtu = u16::try_from(best.mtu).unwrap_or(0);
         let is_equal =
             |other: &&RouteInfo| (other.table, other.metric) == (best.table, best.metric);
-        let way = if self.candidates::<F>(net).any(|route| route.tos != 0) {
+        let way = if candidates.clone().any(|route| route.tos != 0) {
             Way::Pass(Outcome::PassRoute, "the prefix has routes for a DSCP value")
-        } else if let Some(reason) = self.candidates::<F>(net).find_map(|route| route.limited) {
+        } else if let Some(reason) = candidates.clone().find_map(|route| route.limited) {
             Way::Pass(Outcome::PassRoute, reason)
-        } else if F::FAMILY == IpFamily::V6
-            && self.candidates::<F>(net).filter(is_equal).count() > 1
-        {
+        } else if F::FAMILY == IpFamily::V6 && candidates.clone().filter(is_equal).count() > 1 {
             // Which one the kernel takes depends on their order, their preference and the state of their routers
             // (`find_rr_leaf` in net/ipv6/route.c).
             Way::Pass(outcome_of_kind(best.kind), "the prefix has several routes of one metric")
