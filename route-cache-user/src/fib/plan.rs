@@ -269,7 +269,8 @@ impl Fib {
                 if is_broadcast { broadcasts.insert(*net) } else { broadcasts.remove(net) };
             self.dirty.locals |= changed;
             let wanted = self.tables.verdict::<F>(net);
-            let known = F::mirrored(self).installed.get(net);
+            let installed = &F::mirrored(self).installed;
+            let known = if at_start { None } else { installed.get(net) };
             if wanted.as_ref() == known.as_ref().map(|known| &known.verdict) && !unwritten {
                 continue;
             }

@@ -193,14 +193,18 @@ impl Source for View {
 
     fn interfaces(&self) -> Result<Vec<InterfaceEntry>> {
         let state = self.shared.read();
+        let port_of = |ifindex| state.fib.tables.port_of(ifindex);
         let wanted = |ifindex: &Ifindex| {
-            state.attachments.is_attached(state.fib.tables.port_of(*ifindex))
+            let below = port_of(*ifindex);
+            state.attachments.is_attached(below)
+                // A VLAN device on a VLAN device, for the reason why it stands aside.
+                || state.attachments.is_attached(port_of(below))
                 || state.attachments.failure(*ifindex).is_some()
         };
         let links = state.fib.tables.links.values().filter(|link| wanted(&link.ifindex));
         Ok(links
             .map(|link| {
-                let port = state.fib.tables.port_of(link.ifindex);
+                let port = port_of(link.ifindex);
                 let attached = state.attachments.is_attached(port);
                 let asked_for = state.fib.is_attached(link.ifindex);
                 let failure = state.attachments.failure(link.ifindex).map(str::to_owned);
