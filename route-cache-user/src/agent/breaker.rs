@@ -162,7 +162,7 @@ impl Breaker {
             return self.go_by_routes(is_flood);
         }
         if is_flood {
-            (self.calm, self.against) = (0, 0);
+            (self.calm, self.against) = (0, u32::from(is_cheap && seen.is_in_vain()));
             return Search::Few;
         }
         // The first second of a trial finds flows that are not believed any more.
@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn in_a_flood_that_finds_nothing_cheap_routes_are_all_that_is_looked_for() {
-        assert_eq!(Agent::new(1, true).says(&[FLOOD; 4]), [Few, Few, FLOODED, FLOODED]);
+        assert_eq!(Agent::new(1, true).says(&[FLOOD; 4]), [Few, FLOODED, FLOODED, FLOODED]);
+        assert_eq!(Agent::new(1, true).says(&[MIXED, FLOOD, FLOOD]), [Few, Few, FLOODED]);
         assert_eq!(Agent::new(1, false).says(&[FLOOD; 4]), [Few; 4], "routes that cost much");
         assert_eq!(Agent::new(1, true).says(&[MIXED; 9]), [Few; 9], "flows inside a flood");
     }
@@ -310,21 +311,21 @@ mod tests {
     #[test]
     fn whether_it_is_over_is_tried_now_and_then() {
         let mut agent = Agent::new(1, true);
-        agent.says(&[FLOOD; 3]);
+        agent.says(&[FLOOD; 2]);
         for wanted in [10, 20, 40, 60, 60] {
             assert_eq!((agent.lasts(BY_ROUTES), agent.breaker.search), (wanted, All));
             assert_eq!((agent.lasts(FLOOD), agent.breaker.search), (1, FLOODED), "in vain");
         }
         assert_eq!((agent.lasts(BY_ROUTES), agent.breaker.search), (60, All));
         assert_eq!(agent.says(&[CALM_TRAFFIC; 20]), [All; 20]);
-        agent.says(&[FLOOD; 3]);
+        agent.says(&[FLOOD; 2]);
         assert_eq!(agent.lasts(BY_ROUTES), 10, "another flood");
     }
 
     #[test]
     fn a_trial_that_finds_flows_inside_a_flood_keeps_them() {
         let mut agent = Agent::new(1, true);
-        agent.says(&[FLOOD; 3]);
+        agent.says(&[FLOOD; 2]);
         agent.lasts(BY_ROUTES);
         assert_eq!(agent.says(&[MIXED; 4]), [Few; 4]);
     }
@@ -336,7 +337,7 @@ mod tests {
         agent.is_cheap = false;
         assert_eq!(agent.says(&[BY_ROUTES]), [All]);
         let mut agent = Agent::new(1, true);
-        agent.says(&[FLOOD; 3]);
+        agent.says(&[FLOOD; 2]);
         assert_eq!(agent.says(&[(0, 0, 5_000)]), [All]);
     }
 
