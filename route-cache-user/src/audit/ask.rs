@@ -9,12 +9,11 @@ use super::compare::{Answer, Hop, Resolved};
 use crate::fib::{
     message::{Event, Hop as Way, Ifindex, NextHopKind, RouteTarget},
     netlink::{
-        Attribute, DumpError, Exchange, Malformed, Message, RTM_GETNEXTHOP, Request, parse_event,
+        Attribute, DumpError, Exchange, Malformed, Message, RTM_F_FIB_MATCH, RTM_GETNEXTHOP,
+        Request, parse_event, route_question,
     },
 };
 
-/// Show the route as it stands in the table, with all its next hops (include/uapi/linux/rtnetlink.h, Linux 4.13).
-const RTM_F_FIB_MATCH: u32 = 0x2000;
 /// The kernel does not choose such a next hop. One without carrier is dead if `ignore_routes_with_linkdown` says so.
 const RTNH_F_DEAD: u32 = 1;
 const RTAX_MTU: u16 = 2;
@@ -138,28 +137,11 @@ impl Asker {
 const NO_ANSWER: Malformed = Malformed::Missing("the answer about a route");
 
 fn question(dst: IpAddr, ingress: Option<Ingress>, flags: u32) -> Request {
-    let (family, bits) = match dst {
-        IpAddr::V4(_) => (libc::AF_INET, 32),
-        IpAddr::V6(_) => (libc::AF_INET6, 128),
-    };
     let ingress = ingress.filter(|ingress| ingress.source.is_ipv4() == dst.is_ipv4());
-    let source_bits = if ingress.is_some() { bits } else { 0 };
-    let [f0, f1, f2, f3] = flags.to_ne_bytes();
-    // struct rtmsg
-    let header = [family as u8, bits, source_bits, 0, 0, 0, 0, 0, f0, f1, f2, f3];
-    let question = Request::get(libc::RTM_GETROUTE, &header);
-    let question = with_address(question, libc::RTA_DST, dst);
+    let question = route_question(dst, ingress.map(|ingress| ingress.source), flags);
     match ingress {
         None => question,
-        Some(Ingress { ifindex, source }) => with_address(question, libc::RTA_SRC, source)
-            .attribute(libc::RTA_IIF, &ifindex.to_ne_bytes()),
-    }
-}
-
-fn with_address(request: Request, kind: u16, address: IpAddr) -> Request {
-    match address {
-        IpAddr::V4(address) => request.attribute(kind, &address.octets()),
-        IpAddr::V6(address) => request.attribute(kind, &address.octets()),
+        Some(Ingress { ifindex, .. }) => question.attribute(libc::RTA_IIF, &ifindex.to_ne_bytes()),
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     message::Event,
     netlink::{DumpError, Dumper, Table},
     routes::Routes,
+    siblings,
     tables::Tables,
 };
 
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Result<Tables> {
     for table in Table::ALL {
         consistent(&mut dumper, table, &mut tables)?;
     }
+    siblings::examine(&mut dumper, &mut tables)?;
     Ok(tables)
 }
 

@@ -150,6 +150,9 @@ pub(crate) struct RouteInfo {
     pub(crate) mtu: u32,
     /// Why it does not hold for every packet at every time, if so: it is for single sources, or expires.
     pub(crate) limited: Option<&'static str>,
+    /// IPv6: its next hops differ in their MTU or in whether they expire, or may. The kernel holds each to its own and tells
+    /// those of one (`rt6_fill_node`).
+    pub(crate) is_uneven: bool,
     /// Where to.
     pub(crate) target: RouteTarget,
 }

@@ -377,6 +377,7 @@ fn info(target: RouteTarget) -> RouteInfo {
         metric: 0,
         mtu: 0,
         limited: None,
+        is_uneven: false,
         target,
     }
 }

@@ -161,7 +161,7 @@ impl<F: NetFamily> Routes<F> {
         replace: bool,
         append: bool,
     ) -> Option<Cause> {
-        let route = RouteInfo { target: route.target.sorted(F::FAMILY), ..route };
+        let mut route = RouteInfo { target: route.target.sorted(F::FAMILY), ..route };
         self.note_nets(&net, &route);
         // A dump comes in order: what is behind all others has nobody beside it.
         if self.by_prefix.last_key_value().is_none_or(|(last, _)| *last < net) {
@@ -171,10 +171,16 @@ impl<F: NetFamily> Routes<F> {
         let mut all = self.get(&net).to_vec();
         let mut doubt = None;
         if F::FAMILY == IpFamily::V6 {
-            // Next hops that join a route are told along with those it has.
-            all.retain(|known| {
-                known.order() != route.order() || !known.target.is_part_of(&route.target)
-            });
+            // Next hops that join a route are told along with those it has, as if all were like the last.
+            let (order, target) = (route.order(), route.target.clone());
+            let joins = !replace && matches!(target, RouteTarget::Multipath(_));
+            for known in all
+                .extract_if(.., |known| known.order() == order && known.target.is_part_of(&target))
+            {
+                route.is_uneven |= joins
+                    && (known.is_uneven
+                        || (known.mtu, known.limited) != (route.mtu, route.limited));
+            }
         }
         let first = all.partition_point(|known| known.order() < route.order());
         let after = all.partition_point(|known| known.order() <= route.order());
@@ -193,6 +199,15 @@ impl<F: NetFamily> Routes<F> {
         }
         self.set(net, all);
         doubt
+    }
+
+    /// Marks the routes of a prefix that lead by these next hops, in this order among its routes, as uneven.
+    pub(crate) fn mark_uneven(&mut self, net: F::Net, marked: &RouteInfo) {
+        let mut all = self.get(&net).to_vec();
+        for route in all.iter_mut().filter(|route| **route == *marked) {
+            route.is_uneven = true;
+        }
+        self.set(net, all);
     }
 
     /// Takes a route out. Whether the prefix is known, and whether what is left may be wrong.
@@ -348,6 +363,7 @@ mod tests {
             metric: 1024,
             mtu: 0,
             limited: None,
+            is_uneven: false,
             target,
         };
         KernelRoute { prefix: NET.parse().unwrap(), info }

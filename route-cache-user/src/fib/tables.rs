@@ -349,6 +349,7 @@ mod tests {
                 metric,
                 mtu: 0,
                 limited: None,
+                is_uneven: false,
                 target: RouteTarget::Hop(Hop {
                     ifindex: 2,
                     gateway: Some([10, 0, 0, gateway].into()),

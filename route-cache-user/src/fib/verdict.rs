@@ -124,6 +124,8 @@ impl Tables {
             Way::Pass(Outcome::PassRoute, "the prefix has routes for a DSCP value")
         } else if let Some(reason) = candidates.clone().find_map(|route| route.limited) {
             Way::Pass(Outcome::PassRoute, reason)
+        } else if best.is_uneven {
+            Way::Pass(Outcome::PassRoute, "its next hops may differ in their MTU or expire apart")
         } else if F::FAMILY == IpFamily::V6 && candidates.clone().filter(is_equal).count() > 1 {
             // Which one the kernel takes depends on their order, their preference and the state of their routers
             // (`find_rr_leaf` in net/ipv6/route.c).

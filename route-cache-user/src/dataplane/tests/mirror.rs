@@ -280,6 +280,7 @@ fn route(prefix: &str, kind: u8) -> KernelRoute {
             metric: 0,
             mtu: 0,
             limited: None,
+            is_uneven: false,
             target: RouteTarget::None,
         },
     }

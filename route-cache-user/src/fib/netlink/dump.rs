@@ -59,7 +59,7 @@ impl Table {
 
 /// Reads tables of the network namespace in which it was opened. It blocks: not for an async task.
 pub(crate) struct Dumper {
-    route: Exchange,
+    pub(super) route: Exchange,
     generic: Exchange,
     /// Nothing on kernels without the family.
     netdev: Option<Family>,

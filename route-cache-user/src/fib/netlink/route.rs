@@ -69,7 +69,8 @@ pub(super) fn parse(message: &Message<'_>) -> Result<Option<KernelRoute>, Malfor
     let prefix = IpNet::new(destination, prefix_len)
         .map_err(|_| Malformed::PrefixLength(prefix_len))?
         .trunc();
-    let info = RouteInfo { table, kind, tos, protocol, metric, mtu, limited, target };
+    let info =
+        RouteInfo { table, kind, tos, protocol, metric, mtu, limited, is_uneven: false, target };
     Ok(Some(KernelRoute { prefix, info }))
 }
 

@@ -16,6 +16,7 @@ fn route(target: RouteTarget) -> KernelRoute {
             metric: 0,
             mtu: 0,
             limited: None,
+            is_uneven: false,
             target,
         },
     }
@@ -115,6 +116,11 @@ fn ipv6_routes_that_change_are_what_a_dump_finds() {
             "route del 2001:db8:a::/48",
             "route add blackhole 2001:db8:b::/48",
             "route add 2001:db8:c::/48 via 2001:db8:2::2 expires 1000",
+            "route add 2001:db8:d::/48 via 2001:db8:2::2 mtu 1400",
+            "route append 2001:db8:d::/48 via 2001:db8:2::3",
+            "route append 2001:db8:d::/48 via 2001:db8:2::4",
+            "route add 2001:db8:e::/48 via 2001:db8:2::2 mtu 1400",
+            "route append 2001:db8:e::/48 via 2001:db8:2::3 mtu 1400",
         ] {
             run(&format!("ip -6 {command}"));
             let events = ear.until(|event| match event {
@@ -136,5 +142,7 @@ fn ipv6_routes_that_change_are_what_a_dump_finds() {
         };
         assert_eq!(limited("2001:db8:c::/48"), Some("the route expires"));
         assert_eq!(limited("2001:db8:b::/48"), None);
+        let uneven = |net: &str| tables.v6.routes.get(&net.parse().expect("a prefix"))[0].is_uneven;
+        assert!(uneven("2001:db8:d::/48") && !uneven("2001:db8:e::/48"));
     });
 }
