@@ -151,7 +151,7 @@ pub(crate) struct RouteInfo {
     /// Why it does not hold for every packet at every time, if so: it is for single sources, or expires.
     pub(crate) limited: Option<&'static str>,
     /// IPv6: its next hops differ in their MTU or in whether they expire, or may. The kernel holds each to its own and tells
-    /// those of one (`rt6_fill_node`).
+    /// those of one (`rt6_fill_node`). Then `mtu` is 0.
     pub(crate) is_uneven: bool,
     /// Where to.
     pub(crate) target: RouteTarget,

@@ -181,6 +181,9 @@ impl<F: NetFamily> Routes<F> {
                     && (known.is_uneven
                         || (known.mtu, known.limited) != (route.mtu, route.limited));
             }
+            if route.is_uneven {
+                route.mtu = 0;
+            }
         }
         let first = all.partition_point(|known| known.order() < route.order());
         let after = all.partition_point(|known| known.order() <= route.order());
@@ -206,6 +209,7 @@ impl<F: NetFamily> Routes<F> {
         let mut all = self.get(&net).to_vec();
         for route in all.iter_mut().filter(|route| **route == *marked) {
             route.is_uneven = true;
+            route.mtu = 0;
         }
         self.set(net, all);
     }
