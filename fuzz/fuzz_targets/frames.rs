@@ -42,7 +42,7 @@ mod route;
 mod way;
 
 use libfuzzer_sys::fuzz_target;
-use route_cache_common::{Config, Outcome, Port, V4, V6, next_hop::NextHopVersion};
+use route_cache_common::{Config, MacAddresses, Outcome, Port, V4, V6, next_hop::NextHopVersion};
 
 use crate::{
     family::Datapath,
@@ -53,6 +53,7 @@ use crate::{
 
 /// Of the interface that receives.
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const PORT: Port = Port { mac: MAC, flags: Port::PARTIAL_CHECKSUMS };
 const TO: [u8; 6] = [2, 0, 0, 0, 9, 9];
 const FROM: [u8; 6] = [2, 0, 0, 0, 8, 8];
 
@@ -95,11 +96,11 @@ fn judge(packet: &Packet<'_>) -> Result<Forwardable, Outcome> {
 fn datagram<F: Datapath>(packet: &Packet<'_>, link: parse::Link) -> Result<Forwardable, Outcome> {
     let untagged = packet.behind(link.tag_len);
     let datagram = parse::datagram::<F>(&untagged)?;
-    admit::link(packet, Port { mac: MAC, flags: 0 })?;
-    admit::datagram(&datagram)?;
+    admit::link(packet, PORT)?;
+    admit::intact(&datagram)?;
+    F::check_destination(datagram.ip.destination())?;
     // Without own addresses in it, no step asks a map.
-    F::check_source(datagram.ip.source(), &Config::default())?;
-    admit::complete_checksum(&untagged, &datagram)?;
+    admit::packet(&untagged, &datagram, PORT, &Config::default())?;
     Ok(Forwardable {
         tag_len: link.tag_len,
         vlan: link.vlan,
@@ -114,7 +115,7 @@ fn forward(frame: &[u8], forwardable: &Forwardable, vlan: u16) -> Vec<u8> {
     let untagged = &whole[forwardable.tag_len..];
     let room = if vlan == 0 { 0 } else { TAG_LEN };
     let mut bytes: Box<[u8]> = [&vec![0; room], untagged].concat().into();
-    let addresses = NextHopVersion::addresses(TO, FROM);
+    let addresses = MacAddresses::new(TO, FROM);
     let next_hop = NextHopVersion { addresses, vlan, ..NextHopVersion::default() };
     let mut packet = cursor(&mut bytes);
     let rewritten = match forwardable.header_len {

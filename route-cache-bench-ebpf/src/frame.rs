@@ -1,77 +1,70 @@
-//! The headers of a frame: 16-bit words in network byte order.
+//! The headers of a frame, in network byte order. As wide as the forwarders read them: a load that finds two halves in
+//! the store buffer waits for both, and that would be the generator's doing.
+
+use route_cache_common::MacAddresses;
 
 /// Ethernet and IPv4 header.
-#[repr(C)]
+#[repr(C, packed(2))]
 pub struct Frame {
-    addresses: [u16; 6],
+    addresses: MacAddresses,
     ethertype: u16,
-    ip: [u16; 10],
+    ip: [u32; 5],
 }
 
-/// Words of the IPv4 header.
-const TTL_AND_PROTOCOL: usize = 4;
-const CHECKSUM: usize = 5;
-const DESTINATION: usize = 8;
+/// Rows of the IPv4 header.
+const LENGTH: usize = 0;
+const TTL_PROTOCOL_CHECKSUM: usize = 2;
+const SOURCE: usize = 3;
+const DESTINATION: usize = 4;
 
 /// TTL of the frames, and their protocol, UDP.
-const FRESH: u16 = u16::from_ne_bytes([64, 17]);
+const TTL: u8 = 64;
+const UDP: u8 = 17;
 
 impl Frame {
     /// Makes it the frame that it was, but to this destination (in network byte order).
     #[inline(always)]
-    pub fn restore(&mut self, addresses: [u16; 6], header_sum: u32, destination: u32) {
-        let bytes = destination.to_ne_bytes();
-        let words =
-            [u16::from_ne_bytes([bytes[0], bytes[1]]), u16::from_ne_bytes([bytes[2], bytes[3]])];
-        // Word by word: as a whole they are copied by a call of `memmove`, a loop over bytes.
-        let [a, b, c, d, e, f] = addresses;
-        self.addresses = [a, b, c, d, e, f];
-        self.ip[TTL_AND_PROTOCOL] = FRESH;
-        self.ip[CHECKSUM] = !fold(header_sum + u32::from(words[0]) + u32::from(words[1]));
-        self.ip[DESTINATION] = words[0];
-        self.ip[DESTINATION + 1] = words[1];
+    pub fn restore(&mut self, addresses: &MacAddresses, header_sum: u32, destination: u32) {
+        self.addresses.set(addresses);
+        let [high, low] = (!fold(u64::from(header_sum) + u64::from(destination))).to_ne_bytes();
+        self.ip[TTL_PROTOCOL_CHECKSUM] = u32::from_ne_bytes([TTL, UDP, high, low]);
+        self.ip[DESTINATION] = destination;
     }
 
     /// Destination address, in network byte order.
     #[inline(always)]
     pub fn destination(&self) -> u32 {
-        self.address(DESTINATION)
+        self.ip[DESTINATION]
     }
 
     /// Source address, in network byte order.
     #[inline(always)]
     pub fn source(&self) -> u32 {
-        self.address(DESTINATION - 2)
+        self.ip[SOURCE]
     }
 
     /// Total length, in host byte order.
     #[inline(always)]
     pub fn total_len(&self) -> u16 {
-        u16::from_be(self.ip[1])
+        let [_, _, high, low] = self.ip[LENGTH].to_ne_bytes();
+        u16::from_be_bytes([high, low])
     }
 
     /// New addresses, TTL less one (RFC 1624).
     #[inline(always)]
-    pub fn send_to(&mut self, addresses: [u16; 6]) {
-        // Word by word: as a whole they are copied by a call of `memmove`, a loop over bytes.
-        let [a, b, c, d, e, f] = addresses;
-        self.addresses = [a, b, c, d, e, f];
-        let [ttl, protocol] = self.ip[TTL_AND_PROTOCOL].to_ne_bytes();
-        self.ip[TTL_AND_PROTOCOL] = u16::from_ne_bytes([ttl.wrapping_sub(1), protocol]);
-        let check = u32::from(self.ip[CHECKSUM]) + u32::from(0x0100u16.to_be());
-        self.ip[CHECKSUM] = (check + u32::from(check >= 0xffff)) as u16;
-    }
-
-    #[inline(always)]
-    fn address(&self, word: usize) -> u32 {
-        let [high, low] = [self.ip[word].to_ne_bytes(), self.ip[word + 1].to_ne_bytes()];
-        u32::from_ne_bytes([high[0], high[1], low[0], low[1]])
+    pub fn send_to(&mut self, addresses: &MacAddresses) {
+        self.addresses.set(addresses);
+        let [ttl, protocol, high, low] = self.ip[TTL_PROTOCOL_CHECKSUM].to_ne_bytes();
+        let check = u32::from(u16::from_ne_bytes([high, low])) + u32::from(0x0100u16.to_be());
+        let [high, low] = ((check + u32::from(check >= 0xffff)) as u16).to_ne_bytes();
+        self.ip[TTL_PROTOCOL_CHECKSUM] =
+            u32::from_ne_bytes([ttl.wrapping_sub(1), protocol, high, low]);
     }
 }
 
 #[inline(always)]
-fn fold(mut sum: u32) -> u16 {
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
+fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }

@@ -2,6 +2,8 @@
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 
+use route_cache_common::MacAddresses;
+
 /// Destinations in a page of the list: one write from user space fills one.
 pub const PAGE: usize = 1024;
 
@@ -32,7 +34,7 @@ pub struct Traffic {
     /// Sum over the IPv4 header of the template, without checksum and destination, in memory byte order.
     pub header_sum: u32,
     /// Destination and source MAC address, as they stand in the frame.
-    pub addresses: [u16; 6],
+    pub addresses: MacAddresses,
 }
 
 /// Where the generator is on a CPU, and what it has sent there.
@@ -54,7 +56,7 @@ pub struct Position {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hop {
     /// Destination and source MAC address, as they stand in the frame.
-    pub addresses: [u16; 6],
+    pub addresses: MacAddresses,
     /// Egress interface.
     pub ifindex: u32,
 }

@@ -44,7 +44,7 @@ pub fn generate(ctx: XdpContext) -> u32 {
     let Some(frame) = kernel::frame(&ctx) else {
         return XDP_ABORTED;
     };
-    frame.restore(traffic.addresses, traffic.header_sum, destination);
+    frame.restore(&traffic.addresses, traffic.header_sum, destination);
     kernel::hand_over(&ctx, traffic.contender);
     XDP_ABORTED
 }
@@ -98,7 +98,7 @@ fn forward(ctx: &XdpContext, hop: Option<&Hop>) -> u32 {
     if !kernel::redirect(hop.ifindex) {
         return XDP_PASS;
     }
-    frame.send_to(hop.addresses);
+    frame.send_to(&hop.addresses);
     XDP_REDIRECT
 }
 

@@ -1,5 +1,7 @@
 //! The frame that the generator restores and readdresses: 64 bytes with the checksum of Ethernet, which is not in it.
 
+use route_cache_common::MacAddresses;
+
 /// MAC address of the router's ingress interface.
 pub(crate) const IN_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
 /// MAC address of the router's egress interface.
@@ -32,15 +34,9 @@ pub(crate) fn header_sum() -> u32 {
     template()[14..34].chunks(2).map(|b| u32::from(u16::from_ne_bytes([b[0], b[1]]))).sum()
 }
 
-/// Its MAC addresses as words.
-pub(crate) fn addresses() -> [u16; 6] {
-    words(IN_MAC, SENDER_MAC)
-}
-
-/// MAC addresses as they stand in a frame.
-pub(crate) fn words(to: [u8; 6], from: [u8; 6]) -> [u16; 6] {
-    let all = [to, from].concat();
-    std::array::from_fn(|i| u16::from_ne_bytes([all[2 * i], all[2 * i + 1]]))
+/// Its MAC addresses.
+pub(crate) fn addresses() -> MacAddresses {
+    MacAddresses::new(IN_MAC, SENDER_MAC)
 }
 
 /// `struct xdp_md` (include/uapi/linux/bpf.h): data, data_end, data_meta, ingress_ifindex, rx_queue_index,

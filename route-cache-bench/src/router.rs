@@ -19,6 +19,7 @@ use aya::{
     programs::{ProgramFd, ProgramInfo, Xdp, XdpMode, loaded_programs},
 };
 use route_cache_bench_ebpf::{Hop, PAGE, PAGES, Position, Traffic};
+use route_cache_common::MacAddresses;
 use route_cache_lab::{Agent, Namespace, Snmp, wait_until};
 
 use crate::{
@@ -269,7 +270,7 @@ fn load(plan: &Plan<'_>) -> Result<Ebpf> {
 fn fill(ebpf: &mut Ebpf, list: &[Route], egress: u32) -> Result<()> {
     let mut hops: Array<_, Hop> = map(ebpf, "BENCH_HOPS")?.try_into()?;
     for number in 0..GATEWAYS {
-        let addresses = frame::words(frame::gateway_mac(number), frame::OUT_MAC);
+        let addresses = MacAddresses::new(frame::gateway_mac(number), frame::OUT_MAC);
         hops.set(number, Hop { addresses, ifindex: egress }, 0)?;
     }
     let mut trie: LpmTrie<_, u32, u32> = map(ebpf, "BENCH_ROUTES")?.try_into()?;

@@ -55,8 +55,8 @@ impl Family for V4 {
     const ROUTES: &'static str = "ROUTES4";
     const NEIGHBOURS: &'static str = "NEIGHBOURS4";
 
-    fn flow_destination([destination, ..]: FlowKey) -> Address4 {
-        destination.to_ne_bytes()
+    fn flow_destination([first, _]: FlowKey) -> Address4 {
+        (first as u32).to_ne_bytes()
     }
 }
 
@@ -74,7 +74,8 @@ impl Family for V6 {
 
     fn flow_destination(key: FlowKey) -> Address6 {
         let mut address = [0; 16];
-        for (bytes, word) in address.chunks_exact_mut(4).zip(key) {
+        let words = key.into_iter().flat_map(|half| [half as u32, (half >> 32) as u32]);
+        for (bytes, word) in address.chunks_exact_mut(4).zip(words) {
             bytes.copy_from_slice(&word.to_ne_bytes());
         }
         address

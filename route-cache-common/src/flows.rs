@@ -1,7 +1,8 @@
 //! The flow tier: a memo, per CPU, that a flow was fully checked and where it goes.
 
-/// What tells a flow. IPv4: destination, and where the source is checked source and interface; IPv6: destination.
-pub type FlowKey = [u32; 4];
+/// What tells a flow. IPv4: destination, and where the source is checked source and interface; IPv6: destination. Each half
+/// is two words of 32 bits, the first one lower: two comparisons for a packet instead of four.
+pub type FlowKey = [u64; 2];
 
 /// One flow. Written by the XDP program of the CPU that owns it, and by nobody else.
 #[repr(C)]
@@ -78,12 +79,12 @@ const _: () = {
 #[must_use]
 #[inline(always)]
 pub const fn flow_set(key: FlowKey, seed: [u64; 4], sets: u32) -> u32 {
-    let [a, b, c, d] = key;
-    let hash = (a as u64)
+    let [first, second] = key;
+    let hash = (first as u32 as u64)
         .wrapping_mul(seed[0])
-        .wrapping_add((b as u64).wrapping_mul(seed[1]))
-        .wrapping_add((c as u64).wrapping_mul(seed[2]))
-        .wrapping_add((d as u64).wrapping_mul(seed[3]));
+        .wrapping_add((first >> 32).wrapping_mul(seed[1]))
+        .wrapping_add((second as u32 as u64).wrapping_mul(seed[2]))
+        .wrapping_add((second >> 32).wrapping_mul(seed[3]));
     // Destinations at even distances would come to stand at even distances: they are mixed once more. The upper bits
     // depend on all of the key.
     let hash = (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -122,8 +123,8 @@ mod tests {
         for word in 0..4 {
             let mut used = [false; 256];
             for n in 0..256u32 {
-                let mut key = [7; 4];
-                key[word] = n.to_be();
+                let mut key = [7; 2];
+                key[word / 2] = (n.to_be() as u64) << (word % 2 * 32);
                 used[flow_set(key, seed, 256) as usize] = true;
             }
             let used = used.iter().filter(|used| **used).count();

@@ -20,7 +20,7 @@ pub use config::{Config, Port};
 pub use errors::RedirectError;
 pub use family::{Address4, Address6, Family, V4, V6};
 pub use flows::{Flow, FlowKey, FlowSet};
-pub use next_hop::{NextHop, NextHopId};
+pub use next_hop::{MacAddresses, NextHop, NextHopId};
 pub use outcome::Outcome;
 pub use route::{Action, Route};
 

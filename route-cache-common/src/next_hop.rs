@@ -54,8 +54,8 @@ pub struct NextHopVersion {
     pub vlan: u16,
     /// MTU of the egress interface in bytes, from the IP header.
     pub mtu: u16,
-    /// Destination and source MAC address as they stand in the frame, ready to copy. See [`NextHopVersion::addresses`].
-    pub addresses: [u16; 6],
+    /// Destination and source MAC address, ready to copy.
+    pub addresses: MacAddresses,
     /// [`NextHopVersion::USABLE`] and so on.
     pub flags: u8,
     /// Discriminant of the [`crate::Outcome`] of a packet that meets this next hop while it is not usable.
@@ -67,19 +67,40 @@ impl NextHopVersion {
     pub const USABLE: u8 = 1;
     /// The neighbour is stale: leave a mark on use, so that the agent has the kernel confirm it.
     pub const STALE: u8 = 2;
+}
 
-    /// Joins destination and source MAC address.
+/// Destination and source MAC address as they stand in a frame: twelve bytes, compared and copied as two words.
+#[repr(C, packed(2))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MacAddresses {
+    first: u64,
+    second: u32,
+}
+
+impl MacAddresses {
+    /// Joins the two.
     #[must_use]
-    pub const fn addresses(destination: [u8; 6], source: [u8; 6]) -> [u16; 6] {
+    pub const fn new(destination: [u8; 6], source: [u8; 6]) -> Self {
         let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination, source);
-        [
-            u16::from_ne_bytes([a, b]),
-            u16::from_ne_bytes([c, d]),
-            u16::from_ne_bytes([e, f]),
-            u16::from_ne_bytes([g, h]),
-            u16::from_ne_bytes([i, j]),
-            u16::from_ne_bytes([k, l]),
-        ]
+        Self {
+            first: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            second: u32::from_ne_bytes([i, j, k, l]),
+        }
+    }
+
+    /// Writes these here, word by word: as a whole they are copied by a call of `memmove`, a loop over bytes.
+    #[inline(always)]
+    pub const fn set(&mut self, to: &Self) {
+        self.first = to.first;
+        self.second = to.second;
+    }
+
+    /// Destination address.
+    #[must_use]
+    #[inline(always)]
+    pub const fn destination(self) -> [u8; 6] {
+        let [a, b, c, d, e, f, ..] = { self.first }.to_ne_bytes();
+        [a, b, c, d, e, f]
     }
 }
 
@@ -103,6 +124,7 @@ const _: () = {
     assert!(core::mem::offset_of!(NextHop, versions) == 8);
     assert!(core::mem::offset_of!(NextHopVersion, addresses) == 14);
     assert!(core::mem::offset_of!(NextHopVersion, flags) == 26);
+    assert!(size_of::<MacAddresses>() == 12);
 };
 
 #[cfg(feature = "user")]

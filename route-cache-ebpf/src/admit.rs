@@ -1,7 +1,7 @@
 //! Step: may this packet be forwarded at all, whatever the route (forwarding.md rows 1, 2, 4, 7 to 9, 12, 13, 15, 17,
 //! 26, 34, 39a). Each check is a function of what it looks at.
 
-use route_cache_common::{Action, Family, Outcome, Port, Route, next_hop::NextHopVersion};
+use route_cache_common::{Action, Config, Family, Outcome, Port, Route, next_hop::NextHopVersion};
 
 use crate::{
     family::Datapath,
@@ -9,7 +9,6 @@ use crate::{
     maps, next_hop,
     packet::Packet,
     parse::{Datagram, Link},
-    way::Way,
 };
 
 /// Row 34: the interface that receives the packet is the VLAN device, where there is a tag. One for VLAN 0 says nothing
@@ -37,26 +36,40 @@ pub fn link(packet: &Packet<'_>, port: Port) -> Result<(), Outcome> {
     let Some(ethernet) = packet.get::<Ethernet>(0) else {
         return Err(Outcome::PassMalformed);
     };
-    if ethernet.is_group() {
+    let destination = ethernet.addresses.destination();
+    if destination == port.mac {
+        return Ok(());
+    }
+    // The I/G bit of IEEE 802. No interface's own address has it.
+    if destination[0] & 1 != 0 {
         return Err(Outcome::PassLinkMulticast);
     }
-    let [a, b, c, d, e, f] = port.mac;
-    let ours = [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])];
-    if ethernet.destination() != ours {
-        return Err(Outcome::PassOtherHost);
+    Err(Outcome::PassOtherHost)
+}
+
+/// Row 4.
+#[inline(always)]
+pub fn intact<F: Datapath>(datagram: &Datagram<'_, F>) -> Result<(), Outcome> {
+    if !datagram.ip.is_intact() {
+        return Err(Outcome::PassChecksum);
     }
     Ok(())
 }
 
-/// Rows 4, 7, 13, 15 and 26: checksum, destinations that are never forwarded, and TTL.
+/// Rows 7, 12, 26 and 39a: what a packet has that others of its flow need not have: TTL, source and transport checksum.
 #[inline(always)]
-pub fn datagram<F: Datapath>(datagram: &Datagram<'_, F>) -> Result<(), Outcome> {
-    if !datagram.ip.is_intact() {
-        return Err(Outcome::PassChecksum);
-    }
-    F::check_destination(datagram.ip.destination())?;
+pub fn packet<F: Datapath>(
+    packet: &Packet<'_>,
+    datagram: &Datagram<'_, F>,
+    port: Port,
+    config: &Config,
+) -> Result<(), Outcome> {
     if datagram.ip.hop_limit() <= 1 {
         return Err(Outcome::PassTtl);
+    }
+    F::check_source(datagram.ip.source(), config)?;
+    if port.flags & Port::PARTIAL_CHECKSUMS != 0 {
+        complete_checksum(packet, datagram)?;
     }
     Ok(())
 }
@@ -131,15 +144,14 @@ fn carries_a_tunnel(port: u16) -> bool {
 #[inline(always)]
 pub fn way<F: Datapath>(
     datagram: &Datagram<'_, F>,
-    way: &Way,
+    route_mtu: u16,
     next_hop: &NextHopVersion,
     device: u32,
 ) -> Result<(), Outcome> {
     if next_hop.ifindex == device {
         return Err(Outcome::PassSameInterface);
     }
-    let len = datagram.ip.datagram_len();
-    let route_mtu = usize::from(way.route_mtu());
+    let (len, route_mtu) = (datagram.ip.datagram_len(), usize::from(route_mtu));
     if len > usize::from(next_hop.mtu) || (route_mtu != 0 && len > route_mtu) {
         return Err(Outcome::PassMtu);
     }
@@ -152,9 +164,8 @@ mod tests {
     use crate::{
         packet::testing::{Bytes, datagram as udp, datagram6 as udp6},
         parse,
-        way::Found,
     };
-    use route_cache_common::{NextHopId, V4, V6};
+    use route_cache_common::{V4, V6};
 
     const PORT: Port = Port { mac: [2, 0, 0, 0, 0, 1], flags: Port::ACCELERATE4 };
 
@@ -209,7 +220,13 @@ mod tests {
 
     #[test]
     fn rows_4_7_13_and_15_are_told_from_the_header() {
-        let judge = |frame| judge(frame, |_, it| datagram(it));
+        let judge = |frame| {
+            judge(frame, |whole, it| {
+                intact(it)?;
+                V4::check_destination(it.ip.destination())?;
+                packet(whole, it, PORT, &Config::default())
+            })
+        };
         assert_eq!(judge(udp()), Ok(()));
         assert_eq!(judge(udp().byte(18, 0xff)), Err(Outcome::PassChecksum));
         for (change, outcome) in [
@@ -266,12 +283,8 @@ mod tests {
 
     /// A way over interface 7.
     fn judge_way(device: u16, route: u16, ingress: u32) -> Result<(), Outcome> {
-        let action = Action::Via(NextHopId(0));
-        let route = Route { action, slot: 0, generation: 0, mtu: route, prefix_len: 0 }.pack();
         let next_hop = NextHopVersion { mtu: device, ifindex: 7, ..NextHopVersion::default() };
-        let id = NextHopId(0);
-        let judged = Way { route, found: Found::Route, id };
-        judge(udp(), |_, datagram| way(datagram, &judged, &next_hop, ingress))
+        judge(udp(), |_, datagram| way(datagram, route, &next_hop, ingress))
     }
 
     #[test]

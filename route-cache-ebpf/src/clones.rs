@@ -7,7 +7,7 @@ use crate::{
     family::Datapath,
     maps::{self, CloneRef},
     next_hop, route,
-    way::{Found, Way},
+    way::Way,
 };
 
 /// The way of this destination's clone; nothing if it has none that is still valid.
@@ -27,7 +27,7 @@ pub fn find<F: Datapath>(destination: F::Key, hash: impl FnOnce() -> u32) -> Opt
         Action::Group(group) => maps::group_member(group, hash())?,
         Action::OnLink(_) | Action::Pass(_) => return None,
     };
-    next_hop::is_current(id).then_some(Way { route, found: Found::Clone(clone), id })
+    next_hop::is_current(id).then_some(Way { route, clone: Some(clone), id })
 }
 
 /// Whether this packet's clone is looked for, or made. Under a flood most packets have none, and looking costs more than

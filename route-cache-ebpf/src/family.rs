@@ -37,11 +37,14 @@ impl Datapath for V4 {
     /// `ip_route_input_slow` and `fib_validate_source`, net/ipv4.
     #[inline(always)]
     fn check_source(source: Address4, config: &Config) -> Result<(), Outcome> {
-        match source {
-            [0 | 127 | 224..=239, ..] | [255, 255, 255, 255] => {
-                return Err(Outcome::PassMartianSource);
+        // Two comparisons for what is frequent.
+        let [first, ..] = source;
+        if !(1..=223).contains(&first) || first == 127 {
+            match source {
+                [240..=254, ..] => {}
+                [255, ..] if source != [255; 4] => {}
+                _ => return Err(Outcome::PassMartianSource),
             }
-            _ => {}
         }
         let (word, bit) = Config::local_filter_bit(source);
         if config.local_filter[word] >> bit & 1 != 0 && maps::is_local_address(source) {
@@ -65,15 +68,18 @@ impl Datapath for V4 {
 
     #[inline(always)]
     fn flow_key(destination: Address4, source: Option<(Address4, u32)>) -> FlowKey {
+        let destination = u64::from(Self::fold(destination));
         match source {
-            None => [Self::fold(destination), 0, 0, 0],
-            Some((source, device)) => [Self::fold(destination), Self::fold(source), device, 0],
+            None => [destination, 0],
+            Some((source, device)) => {
+                [destination | u64::from(Self::fold(source)) << 32, u64::from(device)]
+            }
         }
     }
 
     #[inline(always)]
     fn destination_of(key: FlowKey) -> Address4 {
-        key[0].to_ne_bytes()
+        (key[0] as u32).to_ne_bytes()
     }
 
     #[inline(always)]
@@ -105,13 +111,13 @@ impl Datapath for V6 {
     }
 
     #[inline(always)]
-    fn flow_key(destination: Words6, _source: Option<(Words6, u32)>) -> FlowKey {
-        destination
+    fn flow_key([a, b, c, d]: Words6, _source: Option<(Words6, u32)>) -> FlowKey {
+        [u64::from(a) | u64::from(b) << 32, u64::from(c) | u64::from(d) << 32]
     }
 
     #[inline(always)]
-    fn destination_of(key: FlowKey) -> Words6 {
-        key
+    fn destination_of([first, second]: FlowKey) -> Words6 {
+        [first as u32, (first >> 32) as u32, second as u32, (second >> 32) as u32]
     }
 
     #[inline(always)]

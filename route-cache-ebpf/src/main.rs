@@ -1,8 +1,9 @@
 //! The XDP data plane: forwards what it can prove to be forwardable, and passes everything else to the kernel.
 //!
 //! ```text
-//! frame ─ freshness ─ parse ─ admit ─┬─ clone hit ─────────┐
-//!                                    └─ route hit ─ clone ─┴─ next hop ─ redirect ─ rewrite
+//! frame ─ freshness ─ parse ─ admit ─┬─ flow hit ────────────────┐
+//!                                    └─ way ─┬─ clone hit ───────┤
+//!                                            └─ index, or trie ──┴─ next hop ─ redirect ─ rewrite
 //! ```
 //!
 //! The steps are written once for both families: what differs is in `family.rs`, the headers and the maps.
@@ -47,14 +48,14 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use route_cache_common::{Outcome, Port, V4, V6};
+use route_cache_common::{Config, NextHopId, Outcome, V4, V6};
 
 use crate::{
     family::Datapath,
     flows::Memo,
     headers::{Header as _, Ipv4, Ipv6, TAG_LEN},
     packet::Packet,
-    way::{Arrival, Found, Way},
+    way::Arrival,
 };
 
 /// The forwarder.
@@ -103,53 +104,44 @@ fn forward(ctx: &XdpContext, packet: &Packet<'_>, now: u64) -> Result<Outcome, O
     let config = freshness::check(maps::config(), now)?;
     let link = parse::link(packet)?;
     let device = admit::device(kernel::ingress(ctx), link)?;
-    let arrival = Arrival { config, device, now, epoch: config.flow_epoch as u32 };
-    match link.ethertype as u16 {
-        Ipv4::ETHERTYPE => datagram::<V4>(ctx, packet, link.tag_len, &arrival),
-        Ipv6::ETHERTYPE => datagram::<V6>(ctx, packet, link.tag_len, &arrival),
+    // A function for each tag length: the plain frame, the most frequent one, has no sums to do with it.
+    match (link.ethertype as u16, link.tag_len) {
+        (Ipv4::ETHERTYPE, 0) => datagram::<V4, 0>(ctx, packet, config, device, now),
+        (Ipv6::ETHERTYPE, 0) => datagram::<V6, 0>(ctx, packet, config, device, now),
+        (Ipv4::ETHERTYPE, _) => datagram::<V4, TAG_LEN>(ctx, packet, config, device, now),
+        (Ipv6::ETHERTYPE, _) => datagram::<V6, TAG_LEN>(ctx, packet, config, device, now),
         _ => Err(Outcome::PassEthertype),
     }
 }
 
-/// The steps of a datagram. Up to `send` they only look; `Err` is the reason to leave the packet to the kernel.
+/// The steps of a datagram whose flow is known; one whose flow is not goes the longer way ([`way::explore`]). Up to the
+/// redirect they only look; `Err` is the reason to leave the packet to the kernel.
 #[inline(always)]
-fn datagram<F: Datapath>(
+fn datagram<F: Datapath, const TAG: usize>(
     ctx: &XdpContext,
     packet: &Packet<'_>,
-    tag_len: usize,
-    arrival: &Arrival<'_>,
+    config: &Config,
+    device: u32,
+    now: u64,
 ) -> Result<Outcome, Outcome> {
-    let Arrival { config, device, now, .. } = *arrival;
     freshness::family::<F>(config)?;
     let port = admit::port::<F>(maps::port(device))?;
-    let untagged = packet.behind(tag_len);
+    let untagged = packet.behind(TAG);
     let datagram = parse::datagram::<F>(&untagged)?;
     admit::link(packet, port)?;
-    admit::datagram(&datagram)?;
-    F::check_source(datagram.ip.source(), config)?;
-    if port.flags & Port::PARTIAL_CHECKSUMS != 0 {
-        admit::complete_checksum(&untagged, &datagram)?;
-    }
-    let mut way = Way::none();
-    match flows::find::<F>(way::key::<F>(datagram.ip, device, port), config, now) {
-        Memo::Known(flow) => way.follow(flow),
-        Memo::Stale => way::find::<F>(&untagged, arrival, port.pack(), true, &mut way)?,
-        Memo::Unknown => way::find::<F>(&untagged, arrival, port.pack(), false, &mut way)?,
-    }
-    let next_hop = next_hop::take(way.id)?;
-    admit::way(&datagram, &way, &next_hop, device)?;
-    redirect::to(next_hop.port)?;
-    redirect::trim(ctx, datagram.padding)?;
-    redirect::make_room(ctx, tag_len != 0, next_hop.vlan != 0)?;
-    let mut packet = kernel::frame(ctx);
-    let bytes = packet.len() as u64;
-    rewrite::frame::<F::Header>(&mut packet, &next_hop).ok_or(Outcome::PassMalformed)?;
-    if let Found::Flow(flow) = way.found {
-        flows::count(flow, bytes);
-        return Ok(Outcome::ForwardedFlow);
-    }
-    let tag_len = if next_hop.vlan != 0 { TAG_LEN } else { 0 };
-    Ok(way::settle::<F>(&packet.behind(tag_len), arrival, port.pack(), &way, bytes))
+    admit::intact(&datagram)?;
+    let memo = flows::find::<F>(way::key::<F>(datagram.ip, device, port), config, now);
+    let Memo::Known(flow) = memo else {
+        let arrival = Arrival { config, device, now, port: port.pack() };
+        return Ok(way::explore::<F>(ctx, &arrival, TAG, matches!(memo, Memo::Stale)));
+    };
+    admit::packet(&untagged, &datagram, port, config)?;
+    let next_hop = next_hop::take(NextHopId(flow.id))?;
+    // A route with an MTU of its own is no flow's.
+    admit::way(&datagram, 0, &next_hop, device)?;
+    let sent = redirect::send::<F>(ctx, TAG, datagram.padding, &next_hop)?;
+    flows::count(flow, sent.len() as u64);
+    Ok(Outcome::ForwardedFlow)
 }
 
 /// The one place where an outcome becomes an XDP action.

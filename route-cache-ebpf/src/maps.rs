@@ -13,11 +13,17 @@
 
 #![allow(unsafe_code)]
 
+use core::ptr::NonNull;
+
 use aya_ebpf::{
-    bindings::{BPF_EXIST, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, xdp_action::XDP_PASS},
+    bindings::{
+        BPF_EXIST, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST,
+        xdp_action::{XDP_PASS, XDP_REDIRECT},
+    },
     btf_maps::{
         Array, ArrayOfMaps, DevMap, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, lpm_trie::Key,
     },
+    helpers::generated::bpf_redirect_map,
     macros::btf_map,
 };
 use route_cache_common::{
@@ -80,7 +86,7 @@ pub trait Tables: Family {
     #[inline(always)]
     fn clone_of(destination: Self::Key) -> Option<CloneRef> {
         let words = Self::clones().get_value_ptr_mut(kernel::cpu(), &destination)?;
-        Some(CloneRef(words.cast()))
+        NonNull::new(words.cast()).map(CloneRef)
     }
 
     /// Puts a clone into this CPU's table. The error is the kernel's (-E2BIG: full; -ENOMEM).
@@ -328,42 +334,42 @@ pub fn is_current(words: RouteWords) -> bool {
 
 /// A clone in this CPU's table. No other CPU writes to it, and nothing removes it while this run lasts that would
 /// give its memory to another destination: that takes a run of this CPU, or an RCU grace period.
-pub struct CloneRef(*mut ClonedRoute);
+pub struct CloneRef(NonNull<ClonedRoute>);
 
 impl CloneRef {
     /// The route's words.
     #[inline(always)]
     pub fn route(&self) -> RouteWords {
         // SAFETY: a checked element pointer, valid for this run; see the type.
-        unsafe { (*self.0).route }
+        unsafe { (*self.0.as_ptr()).route }
     }
 
     /// Counts packets that flows forwarded.
     #[inline(always)]
     pub fn add(&self, packets: u64, bytes: u64) {
         // SAFETY: as above; this CPU is the only writer.
-        unsafe { (*self.0).add(packets, bytes) }
+        unsafe { (*self.0.as_ptr()).add(packets, bytes) }
     }
 
     /// Jiffies at which it was made.
     #[inline(always)]
     pub fn created(&self) -> u64 {
         // SAFETY: as above.
-        unsafe { (*self.0).created }
+        unsafe { (*self.0.as_ptr()).created }
     }
 
     /// Jiffies of the last packet.
     #[inline(always)]
     pub fn last_used(&self) -> u64 {
         // SAFETY: as above.
-        unsafe { (*self.0).last_used }
+        unsafe { (*self.0.as_ptr()).last_used }
     }
 
     /// Counts one more packet.
     #[inline(always)]
     pub fn touch(&self, now: u64, bytes: u64) {
         // SAFETY: as above; this CPU is the only writer.
-        unsafe { (*self.0).touch(now, bytes) }
+        unsafe { (*self.0.as_ptr()).touch(now, bytes) }
     }
 }
 
@@ -450,10 +456,13 @@ pub fn mark_touched(id: NextHopId) {
     }
 }
 
-/// Asks for a redirect to an interface; refused if it is not in the device map.
+/// Asks for a redirect to an interface. False if it is not in the device map.
 #[inline(always)]
-pub fn redirect(ifindex: u32) -> Result<(), u32> {
-    EGRESS.redirect(ifindex, u64::from(XDP_PASS)).map(|_redirect| ())
+pub fn redirect(ifindex: u32) -> bool {
+    let map = (&raw const EGRESS).cast_mut().cast();
+    // SAFETY: the address of a map, which the loader replaces by the map; the helper checks the rest.
+    let action = unsafe { bpf_redirect_map(map, u64::from(ifindex), u64::from(XDP_PASS)) };
+    action == i64::from(XDP_REDIRECT)
 }
 
 /// Counts one packet of an outcome.

@@ -4,7 +4,8 @@ use route_cache_common::{NextHop, NextHopId, Outcome, next_hop::NextHopVersion};
 
 use crate::maps;
 
-/// A consistent copy of the next hop with this id, if frames may be sent to it.
+/// A consistent copy of the next hop with this id, if frames may be sent to it. See [`NextHop`] for the protocol between
+/// writer and reader.
 ///
 /// `PassRace` says that the id is not current: what led here is older than the tables.
 #[inline(always)]
@@ -12,8 +13,9 @@ pub fn take(id: NextHopId) -> Result<NextHopVersion, Outcome> {
     let Some(hop) = maps::next_hop(id) else {
         return Err(Outcome::PassRace);
     };
-    let version = copy(hop)?;
-    if version.id != id.0 {
+    let current = hop.current();
+    let version = hop.version(current);
+    if hop.current() != current || version.id != id.0 {
         return Err(Outcome::PassRace);
     }
     if version.flags & NextHopVersion::USABLE == 0 {
@@ -38,17 +40,6 @@ pub fn device(id: NextHopId) -> u32 {
         Some(hop) if is_current(id) => hop.device(hop.current()),
         _ => 0,
     }
-}
-
-/// See [`NextHop`] for the protocol between writer and reader.
-#[inline(always)]
-fn copy(hop: maps::NextHopRef) -> Result<NextHopVersion, Outcome> {
-    let before = hop.current();
-    let version = hop.version(before);
-    if hop.current() != before {
-        return Err(Outcome::PassRace);
-    }
-    Ok(version)
 }
 
 const _: () = assert!(size_of::<NextHop>() == 64, "a next hop is one cache line");

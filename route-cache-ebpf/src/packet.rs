@@ -13,7 +13,7 @@ use crate::headers::{Ethernet, Frame, Header, Ipv4, Ipv6, TaggedEthernet, Tagged
 /// Every bit pattern must be a value, and the alignment at most 2.
 pub unsafe trait Words: Copy {}
 
-// SAFETY: integers only, alignment 2.
+// SAFETY: integers only, alignment 2, as of all structs here.
 unsafe impl Words for Ethernet {}
 // SAFETY: integers only, alignment 2.
 unsafe impl Words for TaggedEthernet {}

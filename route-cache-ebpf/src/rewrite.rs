@@ -12,11 +12,11 @@ use crate::{
 pub fn frame<H: Header>(packet: &mut Packet<'_>, next_hop: &NextHopVersion) -> Option<()> {
     if next_hop.vlan == 0 {
         let frame = packet.first_mut::<Frame<H>>()?;
-        frame.ethernet.addresses = next_hop.addresses;
+        frame.ethernet.addresses.set(&next_hop.addresses);
         frame.ip.decrement();
     } else {
         let frame = packet.first_mut::<TaggedFrame<H>>()?;
-        frame.ethernet.addresses = next_hop.addresses;
+        frame.ethernet.addresses.set(&next_hop.addresses);
         frame.ethernet.set_vlan(next_hop.vlan);
         frame.ip.decrement();
     }
@@ -31,11 +31,13 @@ mod tests {
         packet::testing::{Bytes, datagram, datagram6},
     };
 
+    use route_cache_common::MacAddresses;
+
     const TO: [u8; 6] = [2, 0, 0, 0, 9, 9];
     const FROM: [u8; 6] = [2, 0, 0, 0, 8, 8];
 
     fn rewrite<H: Header>(mut bytes: Bytes, vlan: u16) -> Vec<u8> {
-        let addresses = NextHopVersion::addresses(TO, FROM);
+        let addresses = MacAddresses::new(TO, FROM);
         let next_hop = NextHopVersion { addresses, vlan, ..NextHopVersion::default() };
         frame::<H>(&mut bytes.packet(), &next_hop).expect("it is long enough");
         bytes.bytes()

@@ -2,11 +2,7 @@
 
 use route_cache_common::{Action, Config, Outcome, Route, route::RouteWords};
 
-use crate::{
-    family::Datapath,
-    maps,
-    way::{Found, Way},
-};
+use crate::{family::Datapath, maps, way::Way};
 
 /// Longest match, by the index where it knows. A destination on the link is its own next hop; a group is asked by the
 /// flow's hash.
@@ -49,5 +45,5 @@ fn resolve<F: Datapath>(
             None => return Err(Outcome::PassRoute),
         },
     };
-    Ok(Way { route, found: Found::Route, id })
+    Ok(Way { route, clone: None, id })
 }

@@ -1,18 +1,22 @@
-//! The way a packet goes, and the slow half of finding it and of noting it down.
+//! The way of a packet whose flow is not known: found in a clone or in the routes, and noted down one tier up.
 //!
 //! The functions here are not inlined: what a known flow needs is straight code with few registers in use, and the stack
 //! of a BPF program is 512 bytes for all frames together.
 
-use route_cache_common::{Config, Flow, NextHopId, Outcome, Port, Route, route::RouteWords};
+use aya_ebpf::programs::XdpContext;
+use route_cache_common::{Config, FlowKey, NextHopId, Outcome, Port, Route, route::RouteWords};
 
 use crate::{
     admit, clones,
     family::Datapath,
     flow_hash, flows,
-    headers::{Frame, Header as _},
+    headers::{Frame, Header as _, TAG_LEN},
+    kernel,
     maps::CloneRef,
+    next_hop,
     packet::Packet,
-    parse, route,
+    parse::{self, Datagram},
+    redirect, route,
 };
 
 /// How and when a frame came.
@@ -23,98 +27,107 @@ pub struct Arrival<'a> {
     pub device: u32,
     /// Jiffies.
     pub now: u64,
-    /// The flow epoch, read before anything is looked up.
-    pub epoch: u32,
+    /// The word of that interface: a [`Port`].
+    pub port: u64,
 }
 
 /// The way of a packet.
 pub struct Way {
-    /// Next hop or group, slot, generation and MTU; all zeros for a flow's.
+    /// Next hop or group, slot, generation and MTU.
     pub route: RouteWords,
-    /// Where it was found.
-    pub found: Found,
+    /// The clone it was found in; none if in the routes.
+    pub clone: Option<CloneRef>,
     /// The next hop.
     pub id: NextHopId,
 }
 
-/// Where the way of a packet was found.
-pub enum Found {
-    /// In the memo of its flow.
-    Flow(&'static mut Flow),
-    /// In a clone.
-    Clone(CloneRef),
-    /// In the routes.
-    Route,
-}
-
 impl Way {
-    /// None yet.
-    #[inline(always)]
-    pub fn none() -> Self {
-        // Zeros that the compiler knows of become a call of `memset`, a loop over bytes: 10 ns for every packet.
-        let zero = core::hint::black_box(0);
-        Self { route: [zero; 4], found: Found::Route, id: NextHopId::NONE }
-    }
-
-    /// That of a flow which is known.
-    #[inline(always)]
-    pub fn follow(&mut self, flow: &'static mut Flow) {
-        self.id = NextHopId(flow.id);
-        self.found = Found::Flow(flow);
-    }
-
     /// The route's own MTU, or 0.
     #[inline(always)]
-    pub fn route_mtu(&self) -> u16 {
+    fn route_mtu(&self) -> u16 {
         Route::unpack(self.route).mtu
     }
 }
 
 /// The key of a packet's flow.
 #[inline(always)]
-pub fn key<F: Datapath>(ip: &F::Header, device: u32, port: Port) -> route_cache_common::FlowKey {
+pub fn key<F: Datapath>(ip: &F::Header, device: u32, port: Port) -> FlowKey {
     let from = admit::checks_reverse_path::<F>(port).then(|| (ip.source(), device));
     F::flow_key(ip.destination(), from)
 }
 
-/// The way of a packet whose flow is not known; `is_stale` if it was a moment ago. The packet is an untagged one.
+/// Forwards a packet whose flow is not known; `is_stale` if it was a moment ago. `tag_len` bytes of VLAN tag stand before
+/// the datagram, which was found to be intact and addressed to the interface.
 #[inline(never)]
-pub fn find<F: Datapath>(
-    packet: &Packet<'_>,
+pub fn explore<F: Datapath>(
+    ctx: &XdpContext,
     arrival: &Arrival<'_>,
-    port: u64,
+    tag_len: usize,
     is_stale: bool,
-    way: &mut Way,
-) -> Result<(), Outcome> {
-    let datagram = parse::datagram::<F>(packet)?;
-    admit::reverse_path::<F>(datagram.ip.source(), arrival.device, Port::unpack(port))?;
-    let hash = || flow_hash::of(packet, &datagram, arrival.config);
+) -> Outcome {
+    forward::<F>(ctx, arrival, tag_len, is_stale).unwrap_or_else(|pass| pass)
+}
+
+/// Up to the redirect the steps only look; `Err` is the reason to leave the packet to the kernel.
+#[inline(always)]
+fn forward<F: Datapath>(
+    ctx: &XdpContext,
+    arrival: &Arrival<'_>,
+    tag_len: usize,
+    is_stale: bool,
+) -> Result<Outcome, Outcome> {
+    let Arrival { config, device, port, .. } = *arrival;
+    let port = Port::unpack(port);
+    // Before anything is looked up, so that what was read before a change is not noted down as new.
+    let epoch = config.flow_epoch as u32;
+    let frame = kernel::frame(ctx);
+    let untagged = frame.behind(tag_len);
+    let datagram = parse::datagram::<F>(&untagged)?;
+    F::check_destination(datagram.ip.destination())?;
+    admit::packet(&untagged, &datagram, port, config)?;
+    admit::reverse_path::<F>(datagram.ip.source(), device, port)?;
+    let way = find::<F>(&untagged, &datagram, arrival, is_stale)?;
+    let next_hop = next_hop::take(way.id)?;
+    admit::way(&datagram, way.route_mtu(), &next_hop, device)?;
+    let sent = redirect::send::<F>(ctx, tag_len, datagram.padding, &next_hop)?;
+    let bytes = sent.len() as u64;
+    let tag_len = if next_hop.vlan != 0 { TAG_LEN } else { 0 };
+    Ok(settle::<F>(&sent.behind(tag_len), arrival, epoch, &way, bytes))
+}
+
+/// In a clone, where clones are looked for, or in the routes. The packet is an untagged one.
+#[inline(always)]
+fn find<F: Datapath>(
+    packet: &Packet<'_>,
+    datagram: &Datagram<'_, F>,
+    arrival: &Arrival<'_>,
+    is_stale: bool,
+) -> Result<Way, Outcome> {
+    let hash = || flow_hash::of(packet, datagram, arrival.config);
     let destination = datagram.ip.destination();
     if (is_stale || clones::are_wanted::<F>(arrival.config, F::fold(destination), arrival.now))
-        && let Some(found) = clones::find::<F>(destination, hash)
+        && let Some(way) = clones::find::<F>(destination, hash)
     {
-        *way = found;
-        return Ok(());
+        return Ok(way);
     }
-    *way = route::find::<F>(destination, arrival.config, hash)?;
-    Ok(())
+    route::find::<F>(destination, arrival.config, hash)
 }
 
 /// Counts a packet that was sent where its way was found, and notes the way down one tier up: a route as a clone, a clone
 /// in lively use as a flow. The packet is an untagged one.
 #[inline(never)]
-pub fn settle<F: Datapath>(
+fn settle<F: Datapath>(
     packet: &Packet<'_>,
     arrival: &Arrival<'_>,
-    port: u64,
+    epoch: u32,
     way: &Way,
     bytes: u64,
 ) -> Outcome {
     let Some(Frame { ip, .. }) = packet.get::<Frame<F::Header>>(0) else {
         return Outcome::PassMalformed;
     };
-    let Arrival { config, device, now, epoch, .. } = *arrival;
-    let Found::Clone(clone) = &way.found else {
+    let Arrival { config, device, now, port } = *arrival;
+    let Some(clone) = &way.clone else {
         return clones::make::<F>(ip.destination(), way.route, config, now, bytes);
     };
     if clones::count(clone, now, bytes) {

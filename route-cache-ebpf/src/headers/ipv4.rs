@@ -2,41 +2,46 @@
 
 use route_cache_common::{Address4, Outcome};
 
-use super::{Header, PROTOCOL_TCP, PROTOCOL_UDP, Transport, fold};
+use super::{Header, PROTOCOL_TCP, PROTOCOL_UDP, Transport, fold, is_all_ones};
 
 const PROTOCOL_ICMP: u8 = 1;
 const VERSION_WITHOUT_OPTIONS: u8 = 0x45;
 
-/// IPv4 header without options (RFC 791), as ten words.
-#[repr(C)]
+/// IPv4 header without options (RFC 791), as the five rows of its picture.
+#[repr(C, packed(2))]
 #[derive(Clone, Copy)]
 pub struct Ipv4 {
-    words: [u16; 10],
+    rows: [u32; 5],
 }
 
 impl Ipv4 {
     /// Version and header length: 0x45 for IPv4 without options.
     #[inline(always)]
     fn version_ihl(&self) -> u8 {
-        self.words[0].to_ne_bytes()[0]
+        self.byte(0, 0)
     }
 
     /// Total length in bytes, host byte order.
     #[inline(always)]
     fn total_len(&self) -> u16 {
-        u16::from_be(self.words[1])
+        u16::from_be_bytes([self.byte(0, 2), self.byte(0, 3)])
     }
 
     /// Whether it is a fragment, the first one included.
     #[inline(always)]
     fn is_fragment(&self) -> bool {
-        const MORE_FRAGMENTS_OR_OFFSET: u16 = 0x3fff;
-        u16::from_be(self.words[3]) & MORE_FRAGMENTS_OR_OFFSET != 0
+        const MORE_FRAGMENTS_OR_OFFSET: u32 = u32::from_ne_bytes([0, 0, 0x3f, 0xff]);
+        self.rows[1] & MORE_FRAGMENTS_OR_OFFSET != 0
     }
 
     #[inline(always)]
     fn protocol(&self) -> u8 {
-        self.words[4].to_ne_bytes()[1]
+        self.byte(2, 1)
+    }
+
+    #[inline(always)]
+    fn byte(&self, row: usize, byte: usize) -> u8 {
+        self.rows[row].to_ne_bytes()[byte]
     }
 }
 
@@ -64,34 +69,34 @@ impl Header for Ipv4 {
     #[inline(always)]
     fn is_intact(&self) -> bool {
         let mut sum = 0;
-        for word in self.words {
-            sum += u32::from(word);
+        for row in self.rows {
+            sum += u64::from(row);
         }
-        fold(sum) == 0xffff
+        is_all_ones(sum)
     }
 
     #[inline(always)]
     fn hop_limit(&self) -> u8 {
-        self.words[4].to_ne_bytes()[0]
+        self.byte(2, 0)
     }
 
     /// The checksum goes up, to the bit as the kernel does it (`ip_decrease_ttl`, include/net/ip.h; RFC 1624).
     #[inline(always)]
     fn decrement(&mut self) {
-        let [ttl, protocol] = self.words[4].to_ne_bytes();
-        self.words[4] = u16::from_ne_bytes([ttl.wrapping_sub(1), protocol]);
-        let check = u32::from(self.words[5]) + u32::from(0x0100u16.to_be());
-        self.words[5] = (check + u32::from(check >= 0xffff)) as u16;
+        let [ttl, protocol, high, low] = self.rows[2].to_ne_bytes();
+        let check = u32::from(u16::from_ne_bytes([high, low])) + u32::from(0x0100u16.to_be());
+        let [high, low] = ((check + u32::from(check >= 0xffff)) as u16).to_ne_bytes();
+        self.rows[2] = u32::from_ne_bytes([ttl.wrapping_sub(1), protocol, high, low]);
     }
 
     #[inline(always)]
     fn source(&self) -> Address4 {
-        address(self.words[6], self.words[7])
+        self.rows[3].to_ne_bytes()
     }
 
     #[inline(always)]
     fn destination(&self) -> Address4 {
-        address(self.words[8], self.words[9])
+        self.rows[4].to_ne_bytes()
     }
 
     #[inline(always)]
@@ -106,18 +111,10 @@ impl Header for Ipv4 {
     #[inline(always)]
     fn pseudo_header_sum(&self) -> u16 {
         let payload = self.total_len() - Self::LEN as u16;
-        let mut sum = u32::from(u16::from(self.protocol()).to_be()) + u32::from(payload.to_be());
-        for word in &self.words[6..] {
-            sum += u32::from(*word);
-        }
-        fold(sum)
+        let protocol = u16::from(self.protocol());
+        let sum = u64::from(protocol.to_be()) + u64::from(payload.to_be());
+        fold(sum + u64::from(self.rows[3]) + u64::from(self.rows[4]))
     }
-}
-
-#[inline(always)]
-fn address(high: u16, low: u16) -> Address4 {
-    let ([a, b], [c, d]) = (high.to_ne_bytes(), low.to_ne_bytes());
-    [a, b, c, d]
 }
 
 #[cfg(test)]
@@ -125,11 +122,11 @@ mod tests {
     use super::*;
 
     fn header(bytes: [u8; 20]) -> Ipv4 {
-        let mut words = [0; 10];
-        for (word, pair) in words.iter_mut().zip(bytes.chunks(2)) {
-            *word = u16::from_ne_bytes([pair[0], pair[1]]);
+        let mut rows = [0; 5];
+        for (row, quad) in rows.iter_mut().zip(bytes.chunks(4)) {
+            *row = u32::from_ne_bytes([quad[0], quad[1], quad[2], quad[3]]);
         }
-        Ipv4 { words }
+        Ipv4 { rows }
     }
 
     /// The example of RFC 1071's followers, as tcpdump shows it: checksum 0xb861.
@@ -172,12 +169,16 @@ mod tests {
                 bytes[10..12].copy_from_slice(&[0, 0]);
                 let sum: u32 =
                     bytes.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
-                bytes[10..12].copy_from_slice(&(!fold(sum)).to_be_bytes());
+                bytes[10..12].copy_from_slice(&(!fold(sum.into())).to_be_bytes());
                 let mut ip = header(bytes);
                 ip.decrement();
                 assert_eq!(ip.hop_limit(), ttl - 1);
                 assert!(ip.is_intact(), "TTL {ttl}, identification {id}");
-                assert_ne!(ip.words[5], 0xffff, "zero is written 0x0000, as a sum computed anew");
+                assert_ne!(
+                    ip.rows[2].to_ne_bytes()[2..],
+                    [0xff, 0xff],
+                    "zero is written 0x0000, as a sum computed anew"
+                );
             }
         }
     }

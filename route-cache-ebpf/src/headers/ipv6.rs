@@ -9,25 +9,24 @@ const NEXT_HEADER_HOP_BY_HOP: u8 = 0;
 const NEXT_HEADER_FRAGMENT: u8 = 44;
 const NEXT_HEADER_ICMPV6: u8 = 58;
 
-/// IPv6 header (RFC 8200), as twenty words.
-#[repr(C)]
+/// IPv6 header (RFC 8200), as the ten rows of its picture.
+#[repr(C, packed(2))]
 #[derive(Clone, Copy)]
 pub struct Ipv6 {
-    words: [u16; 20],
+    rows: [u32; 2],
+    source: Words6,
+    destination: Words6,
 }
 
 impl Ipv6 {
     #[inline(always)]
     fn next_header(&self) -> u8 {
-        self.words[3].to_ne_bytes()[0]
+        self.byte(1, 2)
     }
 
-    /// Two words of an address as one.
     #[inline(always)]
-    fn pair(&self, first: usize) -> u32 {
-        let ([a, b], [c, d]) =
-            (self.words[first].to_ne_bytes(), self.words[first + 1].to_ne_bytes());
-        u32::from_ne_bytes([a, b, c, d])
+    fn byte(&self, row: usize, byte: usize) -> u8 {
+        self.rows[row].to_ne_bytes()[byte]
     }
 }
 
@@ -40,7 +39,7 @@ impl Header for Ipv6 {
     /// Hop-by-hop options are for every router. A payload length of 0 that means "see there" comes with them (RFC 2675).
     #[inline(always)]
     fn check(&self) -> Result<(), Outcome> {
-        if self.words[0].to_ne_bytes()[0] >> 4 != 6 {
+        if self.byte(0, 0) >> 4 != 6 {
             return Err(Outcome::PassMalformed);
         }
         if self.next_header() == NEXT_HEADER_HOP_BY_HOP {
@@ -51,7 +50,7 @@ impl Header for Ipv6 {
 
     #[inline(always)]
     fn datagram_len(&self) -> usize {
-        Self::LEN + usize::from(u16::from_be(self.words[2]))
+        Self::LEN + usize::from(u16::from_be_bytes([self.byte(1, 0), self.byte(1, 1)]))
     }
 
     #[inline(always)]
@@ -61,23 +60,23 @@ impl Header for Ipv6 {
 
     #[inline(always)]
     fn hop_limit(&self) -> u8 {
-        self.words[3].to_ne_bytes()[1]
+        self.byte(1, 3)
     }
 
     #[inline(always)]
     fn decrement(&mut self) {
-        let [next_header, hop_limit] = self.words[3].to_ne_bytes();
-        self.words[3] = u16::from_ne_bytes([next_header, hop_limit.wrapping_sub(1)]);
+        let [high, low, next_header, hop_limit] = self.rows[1].to_ne_bytes();
+        self.rows[1] = u32::from_ne_bytes([high, low, next_header, hop_limit.wrapping_sub(1)]);
     }
 
     #[inline(always)]
     fn source(&self) -> Words6 {
-        [self.pair(4), self.pair(6), self.pair(8), self.pair(10)]
+        self.source
     }
 
     #[inline(always)]
     fn destination(&self) -> Words6 {
-        [self.pair(12), self.pair(14), self.pair(16), self.pair(18)]
+        self.destination
     }
 
     #[inline(always)]
@@ -91,9 +90,12 @@ impl Header for Ipv6 {
 
     #[inline(always)]
     fn pseudo_header_sum(&self) -> u16 {
-        let mut sum = u32::from(u16::from(self.next_header()).to_be()) + u32::from(self.words[2]);
-        for word in &self.words[4..] {
-            sum += u32::from(*word);
+        let payload = u16::from_ne_bytes([self.byte(1, 0), self.byte(1, 1)]);
+        let mut sum = u64::from(u16::from(self.next_header()).to_be()) + u64::from(payload);
+        for address in [self.source, self.destination] {
+            for row in address {
+                sum += u64::from(row);
+            }
         }
         fold(sum)
     }
@@ -105,11 +107,11 @@ mod tests {
 
     /// UDP from 2001:db8:1::2 to 2001:db8:2::2, 12 bytes, hop limit 64.
     fn example() -> Ipv6 {
-        let words = [
-            0x6001, 0x2345, 12, 0x1140, 0x2001, 0xdb8, 1, 0, 0, 0, 0, 2, 0x2001, 0xdb8, 2, 0, 0, 0,
-            0, 2,
-        ];
-        Ipv6 { words: words.map(u16::to_be) }
+        Ipv6 {
+            rows: [0x6001_2345, 0x000c_1140].map(u32::to_be),
+            source: [0x2001_0db8, 0x0001_0000, 0, 2].map(u32::to_be),
+            destination: [0x2001_0db8, 0x0002_0000, 0, 2].map(u32::to_be),
+        }
     }
 
     #[test]
@@ -123,25 +125,28 @@ mod tests {
 
     #[test]
     fn row_7_the_hop_limit_goes_down_and_nothing_else() {
-        for hop_limit in 1..=255u16 {
+        for hop_limit in 1..=255u32 {
             let mut ip = example();
-            ip.words[3] = (0x1100 | hop_limit).to_be();
+            ip.rows[1] = (0x000c_1100 | hop_limit).to_be();
             ip.decrement();
-            assert_eq!(u16::from_be(ip.words[3]), 0x1100 | (hop_limit - 1));
-            ip.words[3] = example().words[3];
-            assert_eq!(ip.words, example().words);
+            assert_eq!({ ip.rows }[1], (0x000c_1100 | (hop_limit - 1)).to_be());
+            assert_eq!({ ip.rows }[0], { example().rows }[0]);
+            assert_eq!(
+                (ip.source(), ip.destination()),
+                (example().source(), example().destination())
+            );
         }
     }
 
     #[test]
     fn rows_3_and_27_another_version_and_hop_by_hop_options_pass() {
-        for version in [0u16, 4, 5, 7, 15] {
+        for version in [0u32, 4, 5, 7, 15] {
             let mut ip = example();
-            ip.words[0] = (version << 12).to_be();
+            ip.rows[0] = (version << 28).to_be();
             assert_eq!(ip.check(), Err(Outcome::PassMalformed));
         }
         let mut ip = example();
-        ip.words[3] = 0x0040u16.to_be();
+        ip.rows[1] = 0x000c_0040u32.to_be();
         assert_eq!(ip.check(), Err(Outcome::PassOptions));
     }
 

@@ -1,14 +1,15 @@
-//! The headers as they lie in a frame: 16-bit words in network byte order.
+//! The headers as they lie in a frame, in network byte order.
 //!
-//! Words of 16 bits, because an Ethernet frame starts at an even address and what follows then does, too: loads and
-//! stores of this size are aligned on every machine, and the Internet checksum is a sum of them.
+//! An Ethernet frame starts at an even address, so nothing in it is aligned to more than two bytes. The fields are words
+//! as large as they are used: where the machine reads those at any address (`allows-misaligned-mem-access`, set by
+//! `cargo xtask build` where the kernel's verifier allows it) each is one load, elsewhere several.
 
 mod ipv4;
 mod ipv6;
 
 pub use ipv4::Ipv4;
 pub use ipv6::Ipv6;
-use route_cache_common::Outcome;
+use route_cache_common::{MacAddresses, Outcome};
 
 use crate::packet::Words;
 
@@ -81,25 +82,13 @@ impl Transport {
 #[derive(Clone, Copy)]
 pub struct Ethernet {
     /// Destination and source MAC address.
-    pub addresses: [u16; 6],
+    pub addresses: MacAddresses,
     ethertype: u16,
 }
 
 impl Ethernet {
     /// Bytes of the header.
     pub const LEN: usize = 14;
-
-    /// Destination MAC address.
-    #[inline(always)]
-    pub fn destination(&self) -> [u16; 3] {
-        [self.addresses[0], self.addresses[1], self.addresses[2]]
-    }
-
-    /// Whether the destination is a group address (IEEE 802, I/G bit: the lowest of the first byte).
-    #[inline(always)]
-    pub fn is_group(&self) -> bool {
-        self.addresses[0].to_ne_bytes()[0] & 1 != 0
-    }
 
     /// Ethertype, host byte order.
     #[inline(always)]
@@ -117,7 +106,7 @@ pub const TAG_LEN: usize = 4;
 #[derive(Clone, Copy)]
 pub struct TaggedEthernet {
     /// Destination and source MAC address.
-    pub addresses: [u16; 6],
+    pub addresses: MacAddresses,
     tpid: u16,
     tci: u16,
     ethertype: u16,
@@ -172,9 +161,19 @@ const _: () = {
     assert!(align_of::<TaggedFrame<Ipv6>>() == 2);
 };
 
-/// Folds a sum of 16-bit words into 16 bits with end-around carry.
+/// Whether a sum of a few words of 32 bits folds to all ones. Two folds of fewer than 2^16 words leave less than 0x1fffe,
+/// the next number that would.
 #[inline(always)]
-fn fold(sum: u32) -> u16 {
+fn is_all_ones(sum: u64) -> bool {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum & 0xffff) + (sum >> 16) == 0xffff
+}
+
+/// Folds a sum of fewer than 65,536 words of 32 bits, which is one of twice as many of 16, into 16 bits with end-around
+/// carry (RFC 1071, section 2C).
+#[inline(always)]
+fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     ((sum & 0xffff) + (sum >> 16)) as u16
 }

@@ -7,8 +7,8 @@ use std::{
 
 use ipnet::Ipv4Net;
 use route_cache_common::{
-    Action, Config, NextHop, NextHopId, Outcome, Port, Route, V4, V6, next_hop::NextHopVersion,
-    route::RouteWords,
+    Action, Config, MacAddresses, NextHop, NextHopId, Outcome, Port, Route, V4, V6,
+    next_hop::NextHopVersion, route::RouteWords,
 };
 
 use super::{
@@ -537,7 +537,7 @@ impl Fib {
             port: u16::try_from(self.tables.port_of(ifindex)).unwrap_or(0),
             vlan: link.vlan.map_or(0, |vlan| vlan.id),
             mtu: u16::try_from(self.mtu(family, link)).unwrap_or(u16::MAX),
-            addresses: NextHopVersion::addresses(destination, source),
+            addresses: MacAddresses::new(destination, source),
             flags: NextHopVersion::USABLE | stale,
             pass: 0,
         })

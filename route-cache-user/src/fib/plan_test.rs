@@ -13,7 +13,7 @@ use std::{
 use ipnet::{IpNet, Ipv4Net};
 use proptest::prelude::*;
 use route_cache_common::{
-    Action, NextHop, NextHopId, Outcome, Route, V4, V6,
+    Action, MacAddresses, NextHop, NextHopId, Outcome, Route, V4, V6,
     next_hop::NextHopVersion,
     route::{BUCKETS, RouteWords},
 };
@@ -33,7 +33,7 @@ use super::{
 };
 
 /// Where a packet ends up: through a MAC address on an interface, or at the kernel.
-type End = Result<(Ifindex, [u16; 6]), ()>;
+type End = Result<(Ifindex, MacAddresses), ()>;
 
 /// The IPv6 addresses of these tests are 2001:db8:: with an IPv4 address behind it.
 const SCENE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0);
@@ -289,7 +289,7 @@ fn delivered(tables: &Tables, ifindex: Ifindex, address: IpAddr) -> End {
     let (Some(mac), true) = (neighbour.lladdr, neighbour.state == REACHABLE) else {
         return Err(());
     };
-    Ok((ifindex, NextHopVersion::addresses(mac, link.mac.ok_or(())?)))
+    Ok((ifindex, MacAddresses::new(mac, link.mac.ok_or(())?)))
 }
 
 const REACHABLE: u16 = 2;

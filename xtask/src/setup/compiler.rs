@@ -105,20 +105,20 @@ fn describe(kind: Kind, rustc: impl Fn() -> Command) -> Option<Compiler> {
 }
 
 impl Compiler {
-    /// A cargo that builds with this compiler for the BPF target.
-    pub(crate) fn cargo_build(&self) -> Command {
+    /// A cargo that does this ("build", "check") with this compiler for the BPF target.
+    pub(crate) fn cargo(&self, verb: &str) -> Command {
         let mut command = match &self.kind {
             Kind::Debian(rustc) => {
                 let mut command = cargo();
                 // BPF targets and some of aya's features are unstable.
                 isolate(&mut command).env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
-                command.arg("build");
+                command.arg(verb);
                 command
             }
             Kind::Nightly(name) => {
                 let mut command = Command::new("rustup");
                 isolate(&mut command).current_dir(crate::workspace::root());
-                command.args(["run", name, "cargo", "build", "-Zbuild-std=core"]);
+                command.args(["run", name, "cargo", verb, "-Zbuild-std=core"]);
                 command
             }
         };

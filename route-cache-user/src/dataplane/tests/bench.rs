@@ -9,8 +9,8 @@ use aya::{
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use route_cache_common::{
-    Action, Config, NextHop, NextHopId, Outcome, Port, Route, next_hop::NextHopVersion,
-    outcome::OutcomeCount, programs,
+    Action, Config, MacAddresses, NextHop, NextHopId, Outcome, Port, Route,
+    next_hop::NextHopVersion, outcome::OutcomeCount, programs,
 };
 
 use super::{
@@ -147,7 +147,7 @@ impl Bench {
             port: self.egress as u16,
             vlan: 0,
             mtu: 1500,
-            addresses: NextHopVersion::addresses(GATEWAY_MAC, OUT_MAC),
+            addresses: MacAddresses::new(GATEWAY_MAC, OUT_MAC),
             flags: NextHopVersion::USABLE,
             pass: 0,
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use route_cache_common::{
-    Action, Config, NextHopId, Outcome, Port,
+    Action, Config, MacAddresses, NextHopId, Outcome, Port,
     next_hop::{NeighbourKey, NextHopVersion},
 };
 
@@ -140,7 +140,7 @@ fn fill(bench: &mut Bench) -> World {
     // Each next hop as the model has it, and what is special about it in the map.
     let mut hop = |index: u32, gateway: Gateway, special: fn(&mut NextHopVersion, u32)| {
         let mac = [2, 0, 0, 0, 7, index as u8];
-        let addresses = NextHopVersion::addresses(mac, OUT_MAC);
+        let addresses = MacAddresses::new(mac, OUT_MAC);
         let mtu = gateway.mtu as u16;
         let mut version = NextHopVersion { addresses, mtu, ..bench.gateway(index) };
         special(&mut version, ingress);

@@ -1,6 +1,6 @@
 //! Routes: the longest match, what shadows what, and where frames may go.
 
-use route_cache_common::{Action, NextHopId, Outcome, next_hop::NextHopVersion};
+use route_cache_common::{Action, MacAddresses, NextHopId, Outcome, next_hop::NextHopVersion};
 
 use super::{
     bench::{OUT_MAC, SMALL, on_bench},
@@ -20,7 +20,7 @@ fn the_longest_match_wins() {
         let prefixes = ["0.0.0.0/0", "10.0.0.0/8", "10.2.0.0/16", "10.2.3.0/24", "10.2.3.4/32"];
         let mac = |i: u32| [2, 0, 0, 0, 9, i as u8];
         for (i, prefix) in (0..).zip(prefixes) {
-            let addresses = NextHopVersion::addresses(mac(i), OUT_MAC);
+            let addresses = MacAddresses::new(mac(i), OUT_MAC);
             let version = NextHopVersion { addresses, ..bench.gateway(i) };
             let id = bench.set_hop(i, version);
             bench.add_route(prefix, Action::Via(id), 0);

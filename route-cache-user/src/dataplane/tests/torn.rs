@@ -12,7 +12,9 @@ use nix::sys::{
     time::TimeSpec,
     timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
 };
-use route_cache_common::{Config, NextHop, Outcome, next_hop::NextHopVersion, programs};
+use route_cache_common::{
+    Config, MacAddresses, NextHop, Outcome, next_hop::NextHopVersion, programs,
+};
 
 use super::{
     super::{Dataplane, possible_cpus, program},
@@ -40,7 +42,7 @@ fn row_33_a_frame_gets_the_addresses_and_the_mtu_of_one_version() {
         bench.add_default_route();
         let gateway = bench.gateway(0);
         let versions = WAYS.map(|(to, from, mtu)| NextHopVersion {
-            addresses: NextHopVersion::addresses(to, from),
+            addresses: MacAddresses::new(to, from),
             mtu,
             ..gateway
         });
@@ -82,12 +84,10 @@ fn send_and_compare(program: &Xdp, ingress: u32, over: &AtomicBool) -> Result<[u
 fn row_33_a_next_hop_that_is_read_millions_of_times_is_never_mixed() {
     on_bench(SMALL, |bench| {
         bench.add_default_route();
-        let first = NextHopVersion {
-            addresses: NextHopVersion::addresses(IN_MAC, OUT_MAC),
-            ..bench.gateway(0)
-        };
+        let first =
+            NextHopVersion { addresses: MacAddresses::new(IN_MAC, OUT_MAC), ..bench.gateway(0) };
         let passing = |reason: Outcome, ifindex| {
-            let addresses = [0; 6];
+            let addresses = MacAddresses::default();
             NextHopVersion { ifindex, mtu: 60, flags: 0, pass: reason as u8, addresses, ..first }
         };
         let versions = [
