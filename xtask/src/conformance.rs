@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 
 /// In software a kernel takes its time.
 const LINGER_IN_VM: [&str; 2] = ["--linger", "100"];
-const MOST_IN_VM: Duration = Duration::from_mins(15);
+const MOST_IN_VM: Duration = Duration::from_mins(30);
 
 /// Builds what it takes and runs the cases on each kernel.
 pub(crate) fn perform(arguments: &Arguments) -> Result<ExitCode> {

@@ -28,7 +28,7 @@ pub(super) fn suites(kernels: &[String], filter: &[String], summary: &mut Summar
         let mut command = vm::command(series, &shared, MOST)?;
         command.arg("env").arg(format!("{PATIENCE_FACTOR}={PATIENCE}")).arg(&program);
         // One at a time: two emulated processors are as slow as one.
-        command.args(["--test-threads", "1"]).args(told_of_all(filter));
+        command.args(["--test-threads", "1", "--color", "never"]).args(told_of_all(filter));
         summary.begin(format!("namespaces on Linux {series}"));
         follow(command, summary)?;
     }
