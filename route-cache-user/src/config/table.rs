@@ -93,7 +93,7 @@ pub(crate) static TABLE: [Spec; 22] = [
     spec(Setting::Index, "index", "index", Kind::IndexMode, "auto", AT_START,
         "WHEN", "Index IPv4's /24s in front of the routes (32 MiB): auto, on or off"),
     spec(Setting::EgressCheck, "egress_check", "egress-check", Kind::EgressCheck, "auto", AT_START,
-        "HOW", "Tell what takes redirects by xdp-features, else a probe frame: auto, features or probe"),
+        "HOW", "Find out which interfaces take redirects: auto, features or probe"),
     spec(Setting::BypassNetfilter, "bypass_netfilter", "bypass-netfilter", Kind::Flag, "false", AT_START,
         "BOOL", "Consent that forwarded packets skip netfilter, tc and XFRM"),
     spec(Setting::TracePackets, "trace_packets", "trace-packets", Kind::Count { most: u32::MAX, or: Some("off") }, "off", AT_START,
