@@ -61,26 +61,25 @@ impl EventLoop {
             let Some(link) = state.fib.tables.links.get(&ifindex) else { continue };
             let dev = link.name.clone();
             let answer = probes.ask(&mut self.ebpf, ifindex, link.mac.unwrap_or_default());
+            let known = state.fib.probed(ifindex);
+            let is_undecided = says_nothing(&answer, known == Some(&Ok(())));
             let probed = sentence(&dev, answer);
             probes.schedule.answered(ifindex, Instant::now(), probed.is_ok());
-            let known = state.fib.probed(ifindex);
-            if known == Some(&probed) {
+            if is_undecided || known == Some(&probed) {
                 continue;
             }
             match &probed {
                 Ok(()) => tracing::info!("{dev} takes redirected frames: a probe frame was sent"),
                 Err(reason) => tracing::warn!("{reason}"),
             }
-            if let Some(known) = known {
-                let event = match &probed {
-                    Ok(()) => Some(("in use", None)),
-                    Err(reason) if known.is_ok() => Some(("out of use", Some(reason.clone()))),
-                    Err(_) => None,
-                };
-                if let Some((word, reason)) = event {
-                    let event = Happening::Egress { dev, state: word.into(), reason };
-                    self.shared.journal.push(event);
-                }
+            let event = match (&probed, known) {
+                (_, None) | (Err(_), Some(Err(_))) => None,
+                (Ok(()), Some(_)) => Some(("in use", None)),
+                (Err(reason), Some(Ok(()))) => Some(("out of use", Some(reason.clone()))),
+            };
+            if let Some((word, reason)) = event {
+                let event = Happening::Egress { dev, state: word.into(), reason };
+                self.shared.journal.push(event);
             }
             state.fib.set_probed(ifindex, probed);
             is_news = true;
@@ -110,6 +109,11 @@ impl EventLoop {
     pub(super) fn is_probe_urgent(&self) -> bool {
         self.probes.as_ref().is_some_and(|probes| probes.schedule.is_hurried())
     }
+}
+
+/// A queue that is full is nothing against an interface that is in use. One whose queue stays full the breaker takes care of.
+fn says_nothing(answer: &Result<Answer>, is_in_use: bool) -> bool {
+    is_in_use && matches!(answer, Ok(Answer::Dropped))
 }
 
 fn sentence(dev: &str, answer: Result<Answer>) -> Probed {
@@ -143,6 +147,19 @@ mod tests {
         ] {
             assert_eq!(Probes::are_wanted(check, kernel_tells), wanted, "{check:?} {kernel_tells}");
         }
+    }
+
+    #[test]
+    fn row_37_a_full_queue_is_no_refusal_but_no_consent_either() {
+        for (answer, is_in_use, nothing) in [
+            (Answer::Dropped, true, true),
+            (Answer::Dropped, false, false),
+            (Answer::Refused(Errno::ENXIO), true, false),
+            (Answer::Sent, true, false),
+        ] {
+            assert_eq!(says_nothing(&Ok(answer), is_in_use), nothing, "{answer:?} {is_in_use}");
+        }
+        assert!(sentence("veth0", Ok(Answer::Dropped)).is_err());
     }
 
     #[test]
