@@ -13,6 +13,7 @@ pub mod flows;
 pub mod index;
 pub mod next_hop;
 pub mod outcome;
+pub mod probe;
 pub mod route;
 
 pub use clones::{ClonedRoute, Tally};
@@ -22,6 +23,7 @@ pub use family::{Address4, Address6, Family, V4, V6};
 pub use flows::{Flow, FlowKey, FlowSet};
 pub use next_hop::{MacAddresses, NextHop, NextHopId};
 pub use outcome::Outcome;
+pub use probe::Probe;
 pub use route::{Action, Route};
 
 /// One more than the largest interface index the maps that are indexed by it can hold.
@@ -73,6 +75,8 @@ pub mod maps {
     pub const CLOCK: &str = "CLOCK";
     /// `HASH` of packets by [`crate::RedirectError`].
     pub const REDIRECT_ERRORS: &str = "REDIRECT_ERRORS";
+    /// `ARRAY` of one [`crate::Probe`].
+    pub const PROBE: &str = "PROBE";
 }
 
 /// Names of global constants of the object, set before it is loaded.
@@ -104,5 +108,12 @@ pub mod programs {
         ("route_cache_redirect_err", "xdp_redirect_err"),
         ("route_cache_devmap_xmit", "xdp_devmap_xmit"),
         ("route_cache_exception", "xdp_exception"),
+    ];
+    /// Redirects the probe frame.
+    pub const PROBE: &str = "route_cache_probe";
+    /// Programs on raw tracepoints that hear what became of it, and those tracepoints.
+    pub const PROBE_ON_TRACEPOINTS: [(&str, &str); 2] = [
+        ("route_cache_probe_refused", "xdp_redirect_err"),
+        ("route_cache_probe_sent", "xdp_devmap_xmit"),
     ];
 }

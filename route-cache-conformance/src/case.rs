@@ -184,7 +184,7 @@ impl Case {
             return Plane::Passed(self.feature.without());
         }
         match self.plane {
-            // Before 6.3 no kernel tells whether an interface takes them (xdp-features), so none is used.
+            // Where neither the kernel nor a probe frame tells whether an interface takes them, none is used.
             Plane::Forwarded | Plane::Passed("pass_mtu" | "pass_same_interface")
                 if !can_redirect =>
             {

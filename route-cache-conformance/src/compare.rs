@@ -125,10 +125,12 @@ fn normalised(mut frame: Vec<u8>) -> Vec<u8> {
 }
 
 /// Whether a frame is part of what a case makes happen. ARP and neighbour discovery, which go their own ways in time, are
-/// not, nor is what interfaces and groups announce by themselves (MLD, IGMP, router and neighbour solicitations).
+/// not, nor is what interfaces and groups announce by themselves (MLD, IGMP, router and neighbour solicitations), nor are the
+/// agent's own probe frames (docs/operating.md).
 pub fn counts(frame: &[u8]) -> bool {
     match ethertype(frame) {
         Some(0x0806) | None => false,
+        Some(0x88b5) => !frame.starts_with(&[0x01, 0x80, 0xc2, 0, 0, 0x0e]),
         Some(0x0800) => frame.get(23) != Some(&2),
         Some(0x86dd) => !matches!(icmp6(frame), Some((130..=136 | 143, _))) && !is_mld(frame),
         Some(0x8100) => counts(&[&frame[..12], frame.get(16..).unwrap_or_default()].concat()),

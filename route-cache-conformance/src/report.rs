@@ -164,9 +164,8 @@ or the index on. `cargo xtask test` goes through all four. The cases are in `rou
 A cell says how the packets ended: forwarded by XDP (by the route at first, then by the clone, then by the flow, each of
 them compared: `forwarded`), or passed to the kernel, by the name of the outcome. Everything that is not marked arrived as it does without the cache.
 
-6.1 is the oldest kernel that was tried: it loads, attaches, and passes every packet. Before Linux 6.3 no kernel tells which
-interfaces take redirected frames (`xdp-features`), so none is sent there (`pass_egress`). 6.12 is the oldest that was tried
-and forwards.
+6.1 is the oldest kernel that was tried. Before Linux 6.3 no kernel tells which interfaces take redirected frames
+(`xdp-features`): there the agent finds out by probe frames.
 ";
 
 fn cell(case: &Value, reasons: &mut BTreeMap<String, usize>) -> String {

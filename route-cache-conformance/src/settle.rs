@@ -47,7 +47,7 @@ pub fn stands_aside(expectation: Plane, agent: &Agent) -> Result<()> {
     wait_until("the agent to stand aside", PATIENCE, aside)
 }
 
-/// Whether any interface takes redirected frames, as far as the kernel tells.
+/// Whether any interface takes redirected frames, as far as the kernel or a probe frame tells.
 pub fn can_redirect(agent: &Agent) -> Result<bool> {
     let rows = rows(agent)?;
     let features_unknown = |row: &Value| row.to_string().contains("the kernel does not tell");

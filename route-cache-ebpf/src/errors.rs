@@ -55,15 +55,22 @@ pub fn route_cache_exception(ctx: RawTracePointContext) -> u32 {
 /// Whether a device receives for us: it is of the namespace served, and one of the ports there.
 #[inline(always)]
 fn is_ours(device: u64) -> bool {
+    is_of_namespace(device)
+        && ifindex_of(device).and_then(maps::port).is_some_and(|port| port.flags != 0)
+}
+
+/// Whether a device is of the namespace served.
+#[inline(always)]
+pub fn is_of_namespace(device: u64) -> bool {
     let layout = maps::device_layout();
     let netns = kernel::read::<u64>(device + u64::from(layout.net))
         .and_then(|net| kernel::read::<u32>(net + u64::from(layout.inum)));
     netns == Some(layout.netns)
-        && ifindex_of(device).and_then(maps::port).is_some_and(|port| port.flags != 0)
 }
 
+/// The index of a device.
 #[inline(always)]
-fn ifindex_of(device: u64) -> Option<u32> {
+pub fn ifindex_of(device: u64) -> Option<u32> {
     kernel::read(device + u64::from(maps::device_layout().ifindex))
 }
 

@@ -42,6 +42,13 @@ pub fn move_head(ctx: &XdpContext, bytes: i32) -> Result<(), i64> {
     }
 }
 
+/// Asks for a redirect without a map. Returns the action to leave with.
+#[inline(always)]
+pub fn redirect(ifindex: u32) -> u32 {
+    // SAFETY: a helper that checks its arguments.
+    unsafe { helpers::generated::bpf_redirect(ifindex, 0) as u32 }
+}
+
 /// Jiffies: ticks of the kernel's own clock, 1/HZ seconds each. The JIT inlines it.
 #[inline(always)]
 pub fn jiffies() -> u64 {

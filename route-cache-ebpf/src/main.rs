@@ -38,6 +38,7 @@ mod maps;
 mod next_hop;
 mod packet;
 mod parse;
+mod probe;
 mod redirect;
 mod rewrite;
 mod route;

@@ -8,6 +8,7 @@
 //! | `NEXT_HOPS_TOUCHED` | the program sets, the agent clears |
 //! | `OUTCOMES`, `TALLIES`, `ADMISSION`, `SEEN`, `CLOCK` | the program |
 //! | `REDIRECT_ERRORS` | the tracepoint programs insert and count, the agent deletes |
+//! | `PROBE` | the agent asks, the tracepoint programs answer |
 //!
 //! The sizes here are placeholders where the agent sets them at load.
 
@@ -28,7 +29,7 @@ use aya_ebpf::{
 };
 use route_cache_common::{
     Action, Address4, ClonedRoute, Config, Family, FlowKey, FlowSet, MAX_IFINDEX, NextHop,
-    NextHopId, Outcome, Port, RedirectError, Route, Tally, V4, V6,
+    NextHopId, Outcome, Port, Probe, RedirectError, Route, Tally, V4, V6,
     clones::{Admission, CloneWords},
     config::ClockReading,
     flows::flow_set,
@@ -231,6 +232,8 @@ static SEEN: PerCpuArray<u64, { Admission::SEEN as usize }> = PerCpuArray::new()
 static CLOCK: Array<ClockReading, 1> = Array::new();
 #[btf_map]
 static REDIRECT_ERRORS: PerCpuHashMap<u64, u64, 1024> = PerCpuHashMap::new();
+#[btf_map]
+static PROBE: Array<u64, 1> = Array::new();
 
 /// Set before the program is loaded; the verifier takes them as constants.
 #[unsafe(no_mangle)]
@@ -499,6 +502,21 @@ pub fn count_error(error: RedirectError, packets: u64) {
     {
         // SAFETY: as above.
         unsafe { *count += packets }
+    }
+}
+
+/// The probe that is under way.
+#[inline(always)]
+pub fn probe() -> Option<Probe> {
+    PROBE.get(0).map(|word| Probe::unpack(*word))
+}
+
+/// Stores what became of a probe for the agent.
+#[inline(always)]
+pub fn answer_probe(probe: Probe) {
+    if let Some(word) = PROBE.get_ptr_mut(0) {
+        // SAFETY: a checked element pointer; the agent sends one probe at a time, and waits for it.
+        unsafe { word.write(probe.pack()) }
     }
 }
 

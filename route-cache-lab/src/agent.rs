@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
-    Namespace, Running, namespace,
+    Namespace, Running, namespace, patience,
     process::{Finished, run},
     wait_until,
 };
@@ -165,7 +165,7 @@ impl Agent {
     pub fn ask(&self, request: &Value) -> Result<Value> {
         let what = || format!("no answer to {request} on {}", self.control_socket.display());
         let mut stream = UnixStream::connect(&self.control_socket).with_context(what)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience(PATIENCE)))?;
         writeln!(stream, "{request}").with_context(what)?;
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer).with_context(what)?;
@@ -227,7 +227,7 @@ impl Agent {
     /// If it does not answer with 200.
     pub fn metrics(&self) -> Result<String> {
         let mut stream = TcpStream::connect(self.metrics_address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience(PATIENCE)))?;
         write!(stream, "GET /metrics HTTP/1.0\r\nHost: {}\r\n\r\n", self.metrics_address)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

@@ -30,4 +30,4 @@ pub use namespace::Namespace;
 pub use process::Running;
 pub use raw_socket::RawSocket;
 pub use topology::{Checksums, Host, Lab};
-pub use wait::{wait_for, wait_until};
+pub use wait::{patience, wait_for, wait_until};

@@ -14,7 +14,7 @@ use nix::{
     unistd::write,
 };
 
-use crate::{Namespace, sys};
+use crate::{Namespace, patience, sys};
 
 /// Larger than any frame: GRO merges TCP segments up to 64 KiB before a capture sees them.
 const BUFFER: usize = 1 << 17;
@@ -53,7 +53,7 @@ impl RawSocket {
         loop {
             match self.offer(frame)? {
                 // The ring of the veth's peer is full: its reader needs the processor.
-                false if began.elapsed() < PATIENCE => std::thread::yield_now(),
+                false if began.elapsed() < patience(PATIENCE) => std::thread::yield_now(),
                 false => bail!(
                     "cannot send a frame of {} bytes on {}: not taken",
                     frame.len(),
@@ -90,7 +90,10 @@ impl RawSocket {
     /// # Errors
     /// If the interface went down or away.
     pub fn recv(&self, timeout: Duration) -> Result<Option<Vec<u8>>> {
-        let deadline = Instant::now() + timeout;
+        self.recv_until(Instant::now() + patience(timeout))
+    }
+
+    fn recv_until(&self, deadline: Instant) -> Result<Option<Vec<u8>>> {
         let mut buffer = vec![0; BUFFER];
         loop {
             match sys::receive(&self.socket, &mut buffer) {
@@ -124,11 +127,10 @@ impl RawSocket {
         count: usize,
         timeout: Duration,
     ) -> Result<Vec<Vec<u8>>> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + patience(timeout);
         let mut captured = Vec::new();
         while captured.len() < count {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.recv(left)? {
+            match self.recv_until(deadline)? {
                 Some(frame) if filter(&frame) => captured.push(frame),
                 Some(_) => {}
                 None => break,

@@ -1,6 +1,8 @@
 //! Waiting for a condition instead of for time to pass.
 
 use std::{
+    env,
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -9,6 +11,21 @@ use anyhow::{Result, bail};
 
 /// How often a condition is looked at: short against everything that is awaited, long against a system call.
 const PERIOD: Duration = Duration::from_millis(2);
+
+/// By this variable a machine that is emulated in software asks for so many times more patience, a whole number.
+pub const PATIENCE_FACTOR: &str = "ROUTE_CACHE_LAB_PATIENCE";
+
+/// How long something may take: as is said here, but for [`PATIENCE_FACTOR`].
+#[must_use]
+pub fn patience(timeout: Duration) -> Duration {
+    static FACTOR: OnceLock<u32> = OnceLock::new();
+    let factor = *FACTOR.get_or_init(|| factor(env::var(PATIENCE_FACTOR).ok().as_deref()));
+    timeout * factor
+}
+
+fn factor(text: Option<&str>) -> u32 {
+    text.and_then(|text| text.parse().ok()).filter(|factor| *factor > 0).unwrap_or(1)
+}
 
 /// Waits until `condition` holds.
 ///
@@ -31,6 +48,7 @@ pub fn wait_for<T>(
     timeout: Duration,
     mut probe: impl FnMut() -> Option<T>,
 ) -> Result<T> {
+    let timeout = patience(timeout);
     let deadline = Instant::now() + timeout;
     loop {
         // Whether time was up is asked first, so that the probe has a last look after it.
@@ -48,6 +66,12 @@ pub fn wait_for<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_waits_longer_unless_asked_to() {
+        assert_eq!([None, Some(""), Some("0"), Some("-3"), Some("x")].map(factor), [1; 5]);
+        assert_eq!(factor(Some("12")), 12);
+    }
 
     #[test]
     fn gives_the_value_as_soon_as_it_is_there() {

@@ -5,6 +5,7 @@
 //! - [`FlowTables`]: the flows, read only.
 //! - [`Counters`], [`Generations`]: read only.
 //! - [`RedirectErrors`]: the tracepoint programs count, the agent deletes.
+//! - the [`Prober`](crate::dataplane::probe::Prober)'s word: it asks, the tracepoint programs answer.
 
 use std::{
     collections::{BTreeMap, HashMap as StdHashMap},
@@ -551,6 +552,11 @@ impl RedirectErrors {
     pub(crate) fn forget(&mut self, error: RedirectError) -> Result<()> {
         self.0.remove(&error.pack()).context("cannot remove a counter of redirect errors")
     }
+}
+
+/// Where the prober asks and is answered.
+pub(crate) fn take_probe(ebpf: &mut Ebpf) -> Result<Array<MapData, u64>> {
+    take(ebpf, maps::PROBE)
 }
 
 /// Where the clock program leaves its readings.

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +13,7 @@ use crate::{
     agent,
     invoke::{answer, cargo, run},
     privilege::{self, as_root},
-    setup, workspace,
+    setup, vm, workspace,
 };
 
 /// Of `cargo xtask conformance`.
@@ -31,6 +32,7 @@ pub(crate) struct Arguments {
 
 /// In software a kernel takes its time.
 const LINGER_IN_VM: [&str; 2] = ["--linger", "100"];
+const MOST_IN_VM: Duration = Duration::from_mins(30);
 
 /// Builds what it takes and runs the cases on each kernel.
 pub(crate) fn perform(arguments: &Arguments) -> Result<ExitCode> {
@@ -79,11 +81,9 @@ fn here(program: &Path, agent: &Path, rest: &[String]) -> Result<bool> {
 }
 
 fn on(series: &str, program: &Path, agent: &Path, rest: &[String]) -> Result<bool> {
-    setup::virtual_machine()?;
-    let package = kernel_package(series)?;
     let shared = results()?;
-    let mut command = as_root(workspace::root().join("xtask/vm/run.sh"));
-    command.arg(package).arg(work()).arg(&shared).arg(program).arg("--agent").arg(agent);
+    let mut command = vm::command(series, &shared, MOST_IN_VM)?;
+    command.arg(program).arg("--agent").arg(agent);
     command.arg("--json").arg(shared.join(format!("{series}.json"))).args(LINGER_IN_VM).args(rest);
     Ok(command.status().context("cannot start xtask/vm/run.sh")?.success())
 }
@@ -94,40 +94,6 @@ fn results() -> Result<PathBuf> {
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     Ok(directory)
-}
-
-/// Where kernels are kept.
-fn work() -> PathBuf {
-    workspace::target().join("vm")
-}
-
-/// Debian's package of a kernel of this series, downloaded and not installed.
-fn kernel_package(series: &str) -> Result<PathBuf> {
-    let meta = match series {
-        // The kernel of Debian 12, whose package does not say so in its name.
-        "6.1" => "linux-image-cloud-amd64".to_owned(),
-        _ => format!("linux-image-{series}-cloud-amd64"),
-    };
-    let told = answer(Command::new("apt-cache").args(["depends", &meta]));
-    let package = told
-        .as_deref()
-        .and_then(|told| told.lines().find_map(|line| line.trim().strip_prefix("Depends: ")))
-        .with_context(|| format!("apt knows no package {meta}: try `apt-get update`"))?;
-    if !package.starts_with(&format!("linux-image-{series}.")) {
-        bail!("{meta} stands for {package} here, which is not of the series {series}");
-    }
-    let work = work();
-    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
-    let of_package = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
-    };
-    let find = || Some(work.read_dir().ok()?.filter_map(|e| Some(e.ok()?.path())).find(of_package));
-    if let Some(path) = find().flatten() {
-        return Ok(path);
-    }
-    run(Command::new("apt-get").args(["-q", "download", package]).current_dir(&work))?;
-    find().flatten().with_context(|| format!("apt-get download left no {package} here"))
 }
 
 fn document(program: &Path) -> Result<()> {

@@ -1,11 +1,11 @@
 #!/bin/bash
 # Boots a Debian kernel package in QEMU and runs a command there as root, on this machine's own files.
 #
-#   run.sh KERNEL.deb WORK SHARED COMMAND...
+#   VM_SECONDS=N run.sh KERNEL.deb WORK SHARED COMMAND...
 #
 # WORK keeps what is made of the package. The root is this machine's, read-only below an overlay in memory; what the
 # command writes to the directory SHARED stays. Prints the command's output, ends with its exit code; 126 says that the
-# machine could not be made, 125 that it ended without a result.
+# machine could not be made, 125 that it ended without a result, or was ended after VM_SECONDS.
 # Needs root and qemu-system-x86, busybox-static, xz-utils.
 set -eu
 deb=$1 work=$2 shared=$(realpath "$3")
@@ -75,7 +75,7 @@ for socket in root shared; do
   [ -S "$run/$socket" ] || { cat "$run/log" >&2; fail "virtiofsd did not start"; }
 done
 
-timeout "${VM_SECONDS:-900}" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -m 1024 -smp 2 \
+timeout "$VM_SECONDS" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -m 1024 -smp 2 \
   -object memory-backend-memfd,id=m,size=1024M,share=on -numa node,memdev=m \
   -nodefaults -no-user-config -display none -no-reboot -nic none \
   -serial file:"$run/console" -chardev stdio,id=out,signal=off -serial chardev:out \

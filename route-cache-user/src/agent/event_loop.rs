@@ -23,6 +23,7 @@ use super::{
     breaker::{Breaker, Forwarded, Search},
     orders::{Ordered, Orders},
     pressure::Watch,
+    probes::Probes,
     redirects,
     resync::{Resync, Step, finished},
     trace,
@@ -35,6 +36,7 @@ use crate::{
         attach::{Attachments, Wanted},
         clock::ClockReader,
         forwarder,
+        probe::Prober,
     },
     events::{Event as Happening, Journal},
     fib::{
@@ -71,9 +73,11 @@ const RECEIVE_BUFFER: usize = 128 << 20;
 pub(super) struct EventLoop {
     pub(super) shared: Arc<Shared>,
     wanted: Wanted,
-    ebpf: aya::Ebpf,
+    pub(super) ebpf: aya::Ebpf,
     pub(super) writer: Writer,
     clock_reader: ClockReader,
+    /// Nothing where the kernel tells what probe frames would.
+    pub(super) probes: Option<Probes>,
     pub(super) config: Config,
     last_tick: Option<Instant>,
     /// Clones made, by CPU, as last told.
@@ -137,6 +141,12 @@ impl EventLoop {
         let window = u32::try_from(clock.seconds(ADMISSION_WINDOW.as_secs())).unwrap_or(u32::MAX);
         let trace_every = options.trace_packets.unwrap_or(0);
         let config = Config { trace_every, window, ..Config::default() };
+        let does_the_kernel_tell = monitor.hears_xdp_features();
+        let probes = Probes::are_wanted(options.egress_check, does_the_kernel_tell).then(|| {
+            // Both are heard in the same way.
+            let watched = redirect_errors.as_ref().map_err(|error| anyhow!("{error:#}"));
+            Probes::begin(watched.and_then(|_| Prober::load(&mut ebpf)))
+        });
         let (redirects, redirect_errors) = redirects::Watch::begin(redirect_errors);
         let state = State {
             fib: Fib::new(limits),
@@ -176,6 +186,7 @@ impl EventLoop {
             ebpf,
             writer,
             clock_reader,
+            probes,
             config,
             last_tick: None,
             created: Vec::new(),
@@ -218,6 +229,10 @@ impl EventLoop {
         state.fib.set_interlocks(found);
         *state.resyncs.entry(Cause::Start).or_default() += 1;
         state.fib.replace(tables);
+        if self.probes.is_some() {
+            state.fib.believe_probes();
+        }
+        self.probe(&mut state);
         self.install(&mut state)?;
         drop(state);
         self.promise()?;
@@ -279,6 +294,7 @@ impl EventLoop {
             self.shared.audit.caught_up.note();
         }
         self.watch_redirects();
+        self.probe_again();
         self.confirm_stale();
         self.read_breaker(since_last.unwrap_or(TICK));
         self.steer_tiers();
@@ -378,6 +394,9 @@ impl EventLoop {
                 state.fib.distrust(cause);
             }
             self.resync.want(cause);
+        }
+        if self.is_probe_urgent() {
+            self.probe(&mut state);
         }
         self.install_or_distrust(&mut state);
         self.shared.measured.change.observe(heard.elapsed().as_secs_f64());
@@ -484,6 +503,7 @@ impl EventLoop {
                 if let Some(cause) = self.resync.distrusted() {
                     state.fib.distrust(cause);
                 }
+                self.probe(&mut state);
                 self.install_or_distrust(&mut state);
             }
             Err(error) => {

@@ -12,6 +12,8 @@ mod egress_breaker;
 mod event_loop;
 pub(crate) mod orders;
 mod pressure;
+mod probe_schedule;
+mod probes;
 pub(crate) mod redirects;
 mod resync;
 mod trace;

@@ -144,6 +144,9 @@ impl EventLoop {
             }
         };
         let steps = self.redirects.breaker.judge(now, &seen.rates);
+        for (ifindex, _) in seen.rates.iter().filter(|(_, rates)| rates.failed > 0.0) {
+            self.hurry_probe(*ifindex);
+        }
         let shared = Arc::clone(&self.shared);
         let mut state = shared.write();
         let links = &state.fib.tables.links;
@@ -206,13 +209,14 @@ impl EventLoop {
         let changed = match event {
             Event::Link(link) if tables.links.get(&link.ifindex) != Some(link) => link.ifindex,
             Event::XdpFeatures { ifindex, features }
-                if tables.features.get(ifindex) != Some(features) =>
+                if self.probes.is_none() && tables.features.get(ifindex) != Some(features) =>
             {
                 *ifindex
             }
             Event::LinkGone(ifindex) => *ifindex,
             _ => return,
         };
+        self.hurry_probe(changed);
         self.redirects.breaker.forget(changed);
         state.fib.set_failing(changed, None);
     }

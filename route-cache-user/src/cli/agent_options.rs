@@ -45,6 +45,8 @@ pub(crate) struct AgentOptions {
     pub(crate) cache: bool,
     /// When IPv4 routes are indexed.
     pub(crate) index: IndexMode,
+    /// How it is found out which interfaces take redirected frames.
+    pub(crate) egress_check: EgressCheck,
     /// Whether packets may skip netfilter, tc and XFRM.
     pub(crate) bypass_netfilter: bool,
     /// One packet in so many is logged.
@@ -80,6 +82,7 @@ impl From<Settings> for AgentOptions {
             clone_on: settings.get(Setting::CloneOn),
             cache: settings.get(Setting::Cache),
             index: settings.get(Setting::Index),
+            egress_check: settings.get(Setting::EgressCheck),
             bypass_netfilter: settings.get(Setting::BypassNetfilter),
             trace_packets: settings.get(Setting::TracePackets),
             audit_rate: settings.get(Setting::AuditRate),
@@ -146,6 +149,20 @@ pub(crate) enum IndexMode {
     /// Never: its memory is not taken.
     #[value(help = None)]
     Off,
+}
+
+/// How it is found out which interfaces take redirected frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EgressCheck {
+    /// By their features where the kernel tells them, else by probe frames.
+    #[value(help = None)]
+    Auto,
+    /// By their features; where the kernel does not tell them, none does.
+    #[value(help = None)]
+    Features,
+    /// By probe frames, whatever the kernel tells.
+    #[value(help = None)]
+    Probe,
 }
 
 impl From<LogLevel> for tracing::level_filters::LevelFilter {

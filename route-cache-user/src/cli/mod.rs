@@ -30,7 +30,7 @@ mod tests;
 mod verbs_test;
 
 pub(crate) use self::{
-    agent_options::{AgentOptions, CloneOn, IndexMode, LogLevel, XdpMode},
+    agent_options::{AgentOptions, CloneOn, EgressCheck, IndexMode, LogLevel, XdpMode},
     client::run_client,
     command_line::{ClientCommand, Invocation, parse},
     config_check::check_config,

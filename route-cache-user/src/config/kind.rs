@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     CloneOn,
     /// See [`IndexMode`](crate::cli::IndexMode).
     IndexMode,
+    /// See [`EgressCheck`](crate::cli::EgressCheck).
+    EgressCheck,
 }
 
 impl Kind {
@@ -77,6 +79,7 @@ impl Kind {
             Self::LogLevel => word(text).map(Value::LogLevel),
             Self::CloneOn => word(text).map(Value::CloneOn),
             Self::IndexMode => word(text).map(Value::IndexMode),
+            Self::EgressCheck => word(text).map(Value::EgressCheck),
         }
     }
 }

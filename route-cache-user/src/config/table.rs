@@ -24,6 +24,7 @@ pub(crate) enum Setting {
     CloneOn,
     Cache,
     Index,
+    EgressCheck,
     BypassNetfilter,
     TracePackets,
     AuditRate,
@@ -56,7 +57,7 @@ const AT_START: bool = false;
 
 /// All settings, in the order of [`Setting`] and of the help.
 #[rustfmt::skip]
-pub(crate) static TABLE: [Spec; 21] = [
+pub(crate) static TABLE: [Spec; 22] = [
     spec(Setting::Interfaces, "interfaces", "interface", Kind::Names, "none", AT_START,
         "NAME-OR-GLOB", "Attach to this interface, or to all that match, now and later"),
     spec(Setting::ExemptInterfaces, "exempt_interfaces", "exempt-interface", Kind::Names, "none", AT_RUN_TIME,
@@ -91,6 +92,8 @@ pub(crate) static TABLE: [Spec; 21] = [
         "BOOL", "Keep clones and flows; off: forward by the routes alone"),
     spec(Setting::Index, "index", "index", Kind::IndexMode, "auto", AT_START,
         "WHEN", "Index IPv4's /24s in front of the routes (32 MiB): auto, on or off"),
+    spec(Setting::EgressCheck, "egress_check", "egress-check", Kind::EgressCheck, "auto", AT_START,
+        "HOW", "Find out which interfaces take redirects: auto, features or probe"),
     spec(Setting::BypassNetfilter, "bypass_netfilter", "bypass-netfilter", Kind::Flag, "false", AT_START,
         "BOOL", "Consent that forwarded packets skip netfilter, tc and XFRM"),
     spec(Setting::TracePackets, "trace_packets", "trace-packets", Kind::Count { most: u32::MAX, or: Some("off") }, "off", AT_START,

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use glob::Pattern;
 
-use crate::cli::{CloneOn, IndexMode, LogLevel, XdpMode};
+use crate::cli::{CloneOn, EgressCheck, IndexMode, LogLevel, XdpMode};
 
 /// The value of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub(crate) enum Value {
     LogLevel(LogLevel),
     CloneOn(CloneOn),
     IndexMode(IndexMode),
+    EgressCheck(EgressCheck),
 }
 
 impl fmt::Display for Value {
@@ -49,6 +50,7 @@ impl fmt::Display for Value {
             Self::LogLevel(level) => word(level, f),
             Self::CloneOn(when) => word(when, f),
             Self::IndexMode(when) => word(when, f),
+            Self::EgressCheck(how) => word(how, f),
         }
     }
 }
@@ -88,6 +90,7 @@ from_value! {
     LogLevel, Value::LogLevel(level) => level;
     CloneOn, Value::CloneOn(when) => when;
     IndexMode, Value::IndexMode(when) => when;
+    EgressCheck, Value::EgressCheck(how) => how;
 }
 
 impl<T: FromValue> FromValue for Option<T> {

@@ -9,7 +9,6 @@ use aya::{
     Ebpf,
     programs::{ProgramError, RawTracePoint},
 };
-use route_cache_common::programs;
 
 use super::btf::{self, Btf};
 
@@ -48,13 +47,13 @@ impl Layout {
     }
 }
 
-/// Attaches the programs. They stay as long as the object is loaded.
+/// Attaches programs to tracepoints of `xdp`. They stay as long as the object is loaded.
 ///
 /// # Errors
 ///
 /// Says which tracepoint, and what the kernel has against it.
-pub(super) fn attach(ebpf: &mut Ebpf) -> Result<()> {
-    for (name, tracepoint) in programs::ON_TRACEPOINTS {
+pub(super) fn attach(ebpf: &mut Ebpf, programs: &[(&str, &str)]) -> Result<()> {
+    for &(name, tracepoint) in programs {
         let program = ebpf
             .program_mut(name)
             .ok_or_else(|| anyhow!("the BPF object has no program {name}"))?;

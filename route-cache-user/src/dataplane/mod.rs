@@ -4,6 +4,7 @@ pub(crate) mod attach;
 mod btf;
 pub(crate) mod clock;
 mod errors;
+pub(crate) mod probe;
 mod requirements;
 #[cfg(test)]
 mod tests;
@@ -114,7 +115,7 @@ impl Dataplane {
             .load()
             .context("the kernel's verifier refused the forwarder")?;
         let redirect_errors = layout.and_then(|_known| {
-            errors::attach(&mut ebpf)?;
+            errors::attach(&mut ebpf, &programs::ON_TRACEPOINTS)?;
             RedirectErrors::take(&mut ebpf)
         });
         Ok(Self { ebpf, writer, clones, flows, counters, redirect_errors, clock_reader, clock })

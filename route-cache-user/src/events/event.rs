@@ -114,11 +114,11 @@ pub(crate) enum Event {
         /// How many in the last second.
         count: u64,
     },
-    /// An egress was taken out of use because redirects to it fail, or is tried again.
+    /// An egress was taken out of use because redirects to it fail, is tried again, or is in use again.
     Egress {
         /// Which.
         dev: String,
-        /// `out of use` or `tried again`.
+        /// `out of use`, `tried again` or `in use`.
         state: Word,
         /// Why.
         reason: Option<String>,

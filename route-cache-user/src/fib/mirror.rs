@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use route_cache_common::{Action, ClonedRoute, NextHopId, Outcome, Route, V4, V6};
 
 use super::{
+    egress::Takers,
     family::{IpFamily, NetFamily},
     groups::Groups,
     hops::Hops,
@@ -95,6 +96,8 @@ pub(crate) struct Fib {
     pub(crate) interlocks: interlock::Found,
     /// Interfaces to which redirects fail, and the sentence about it.
     failing: BTreeMap<Ifindex, String>,
+    /// Who says which interfaces take redirected frames.
+    pub(super) takers: Takers,
     /// Why the tables are not to be used now, if they are not.
     pub(super) distrust: Option<Cause>,
     /// Interfaces the program is attached to, and whose frames it may forward there: those of all VLAN devices and of
@@ -135,6 +138,7 @@ impl Fib {
             v6: Mirrored::default(),
             interlocks: interlock::Found::default(),
             failing: BTreeMap::new(),
+            takers: Takers::default(),
             distrust: Some(Cause::Start),
             attached: BTreeMap::new(),
             ports: BTreeMap::new(),
@@ -176,6 +180,7 @@ impl Fib {
     /// Whether frames of a family may be redirected out of an interface.
     pub(crate) fn egress(&self, family: IpFamily, ifindex: Ifindex) -> Result<(), Against> {
         self.tables.egress(ifindex, self.limits.bypass)?;
+        self.takes_redirects(ifindex)?;
         let devices = [ifindex, self.tables.port_of(ifindex)];
         let failing = devices.iter().filter_map(|i| self.failing.get(i));
         let interlocks = devices.iter().filter_map(|i| self.against_interface(family, *i).first());

@@ -12,6 +12,7 @@
 //! - [`plan`]: what is to be written there; [`install`]: writing it, in the order that keeps old answers from looking new.
 
 pub(crate) mod dump;
+pub(crate) mod egress;
 pub(crate) mod family;
 pub(crate) mod groups;
 mod hashed;

@@ -6,10 +6,7 @@ use super::{
     family::{IpFamily, NetFamily, ancestors},
     groups::{GroupKey, GroupOf, Member},
     interlock::Subject,
-    message::{
-        Address, Hop, Ifindex, Link, Netconf, NextHopKind, RouteInfo, RouteTarget,
-        XDP_FEATURE_NDO_XMIT,
-    },
+    message::{Address, Hop, Ifindex, Link, Netconf, NextHopKind, RouteInfo, RouteTarget},
     tables::{NeighbourKey, Tables},
 };
 
@@ -313,7 +310,7 @@ impl Tables {
         nets.any(|local| local != net && F::contains(local, net))
     }
 
-    /// Whether frames may be redirected out of an interface (forwarding.md rows 36 to 38 and 40).
+    /// Whether frames may be redirected out of an interface (forwarding.md rows 36, 38 and 40) that takes them (row 37).
     pub(crate) fn egress(&self, ifindex: Ifindex, bypass: bool) -> Result<&Link, Against> {
         let against = |reason: String| Err(Against { outcome: Outcome::PassEgress, reason });
         let Some(link) = self.links.get(&ifindex) else {
@@ -346,23 +343,6 @@ impl Tables {
         }
         if let Some(master) = link.master {
             return against(format!("{name} is enslaved to {}", self.link_name(master)));
-        }
-        match self.features.get(&ifindex) {
-            _ if link.vlan.is_some() => {}
-            None => {
-                return against(format!(
-                    "the kernel does not tell whether {name} takes redirected frames"
-                ));
-            }
-            Some(features) if features & XDP_FEATURE_NDO_XMIT == 0 => {
-                return against(match link.kind {
-                    Some(_) => format!(
-                        "{name} takes no redirected frames: its veth peer needs GRO on (`ethtool -K PEER gro on`) or an XDP program"
-                    ),
-                    None => format!("the driver of {name} takes no redirected frames"),
-                });
-            }
-            Some(_) => {}
         }
         match self
             .qdiscs

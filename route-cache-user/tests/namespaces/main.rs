@@ -16,7 +16,7 @@
 //! - `ipv6`: the same of IPv6, with real hosts.
 //! - `standing_aside`: settings that leave the packets to the kernel.
 //! - `ecmp`, `ecmp6`: routes by several next hops. `vlan`: VLAN devices and VRFs.
-//! - `failing`: redirects that come to nothing.
+//! - `failing`: redirects that come to nothing. `probing`: an egress tried by a frame of the agent's own.
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
@@ -56,6 +56,7 @@ mod neighbours;
 mod next_packet;
 mod orders;
 mod pressure;
+mod probing;
 mod purging;
 mod refusals;
 mod shrinking;

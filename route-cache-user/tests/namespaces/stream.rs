@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use route_cache_lab::{Host, Ipv4View, RawSocket, link::Mac, wait_until};
+use route_cache_lab::{Host, Ipv4View, RawSocket, link::Mac, patience, wait_until};
 
 use crate::router::{Flow, PATIENCE, PORTS, Router, UNNUMBERED};
 
@@ -73,6 +73,7 @@ impl Router {
         let socket = |host: &Host| RawSocket::open(&host.namespace, host.interface).unwrap();
         let (server, other) = (socket(&self.server), socket(&self.other));
         let sender = self.sender();
+        let bound = patience(bound);
         let over = AtomicBool::new(false);
         let count = AtomicU32::new(0);
         let send = || {
@@ -168,7 +169,7 @@ impl Account {
         let mut last_otherwise = None;
         for (number, sent) in self.numbered() {
             let at = self.exit(number);
-            if sent + TRANSIT < self.began {
+            if sent + patience(TRANSIT) < self.began {
                 assert_eq!(at, from, "{}: packet {number}, before the change", self.what);
             } else if sent > self.ended + self.bound {
                 let late = sent - self.ended;

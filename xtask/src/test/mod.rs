@@ -1,11 +1,12 @@
 //! Formatting, lints, and every ring of tests: pure code, the loaded program on frames, namespaces.
 
+mod other_kernel;
 mod summary;
 
 use std::{
     io::{self, BufRead, BufReader, Write},
     path::Path,
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::Duration,
 };
 
@@ -23,6 +24,10 @@ use summary::Summary;
 /// Of `cargo xtask test`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Run the tests in namespaces, and nothing else, on Debian's kernel of this series (6.1, 6.12) in a virtual machine;
+    /// repeatable.
+    #[arg(long, value_name = "SERIES")]
+    kernel: Vec<String>,
     /// For the test programs: a filter by name, --nocapture, and so on.
     #[arg(last = true, value_name = "ARGS")]
     rest: Vec<String>,
@@ -32,6 +37,12 @@ pub(crate) struct Arguments {
 pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     privilege::require()?;
     setup::tests()?;
+    if !arguments.kernel.is_empty() {
+        let mut summary = Summary::default();
+        other_kernel::suites(&arguments.kernel, &arguments.rest, &mut summary)?;
+        println!("\n{summary}");
+        return Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     if privilege::is_root() {
         for name in namespace::reap_stale()? {
             eprintln!("deleted the namespace {name}, which a killed run had left");
@@ -56,29 +67,42 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs the test programs with their output shown as it comes, and counts.
+/// Runs the test programs, and counts.
 fn suites(object: &Path, filter: &[String], summary: &mut Summary) -> Result<()> {
     let mut cargo = cargo();
     cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]);
     // Two at a time: tests in namespaces measure time limits, and more would starve each other on a small machine.
-    cargo.args(["--", "--test-threads", "2"]).args(filter);
+    cargo.args(["--", "--test-threads", "2"]).args(told_of_all(filter));
     cargo.env(OBJECT, object).env("CARGO_TERM_COLOR", "never");
     if !privilege::is_root() {
         cargo.env(runner_variable(), "sudo -E");
     }
+    follow(cargo, summary)
+}
+
+/// The arguments of a test program by which it prints, at the end, what tests said that went well: why they were skipped.
+fn told_of_all(filter: &[String]) -> Vec<&str> {
+    let shown = filter.iter().map(String::as_str);
+    let all = "--show-output";
+    shown.chain((!filter.iter().any(|word| word == all)).then_some(all)).collect()
+}
+
+/// Runs test programs to their end with their output shown as it comes.
+fn follow(mut command: Command, summary: &mut Summary) -> Result<()> {
     // One pipe for both streams: cargo names the suite on one, the suite its result on the other.
     let (reader, writer) = io::pipe().context("cannot make a pipe")?;
-    cargo.stdout(writer.try_clone()?).stderr(writer);
-    let what = line(&cargo);
-    let mut child = cargo.spawn().with_context(|| format!("cannot start `{what}`"))?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let what = line(&command);
+    let mut child = command.spawn().with_context(|| format!("cannot start `{what}`"))?;
     // It holds the writing ends, without which the reading below ends with the tests.
-    drop(cargo);
+    drop(command);
     let mut out = io::stdout().lock();
     for text in BufReader::new(reader).split(b'\n') {
         let text = text?;
-        out.write_all(&text)?;
-        out.write_all(b"\n")?;
-        summary.read(&String::from_utf8_lossy(&text));
+        if summary.read(&String::from_utf8_lossy(&text)) {
+            out.write_all(&text)?;
+            out.write_all(b"\n")?;
+        }
     }
     summary.ended(child.wait()?.success());
     Ok(())

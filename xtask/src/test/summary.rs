@@ -10,6 +10,26 @@ pub(super) struct Summary {
     suites: Vec<Suite>,
     /// The suite whose result is awaited.
     current: Option<String>,
+    /// What its tests print now.
+    section: Section,
+    /// The test whose output is being read.
+    test: Option<String>,
+    /// Tests that found something missing here and ended early: which, and what.
+    skips: Vec<String>,
+    /// How many of them the current suite has.
+    skips_of_current: u64,
+}
+
+/// Where in the output of a suite a line stands.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    /// One line a test; or what tests print, where it is not held back.
+    #[default]
+    Running,
+    /// What tests printed that went well.
+    Successes,
+    /// And that failed.
+    Failures,
 }
 
 #[derive(Debug)]
@@ -38,15 +58,39 @@ impl Summary {
         self.suites.push(Suite { name: name.to_owned(), counts });
     }
 
-    /// Takes in a line of what `cargo test` prints.
-    pub(super) fn read(&mut self, line: &str) {
+    /// The result of a suite is awaited that cargo does not name.
+    pub(super) fn begin(&mut self, name: String) {
+        self.give_up_current();
+        (self.section, self.test, self.skips_of_current) = (Section::Running, None, 0);
+        self.current = Some(name);
+    }
+
+    /// Takes in a line of what `cargo test` prints. Says whether it is to be shown: what tests print that go well is not.
+    #[must_use]
+    pub(super) fn read(&mut self, line: &str) -> bool {
         if let Some(name) = suite_name(line) {
-            self.give_up_current();
-            self.current = Some(name);
-        } else if let Some(counts) = Counts::parse(line) {
+            self.begin(name);
+        } else if let Some(mut counts) = Counts::parse(line) {
             let name = self.current.take().unwrap_or_else(|| "tests".to_owned());
+            let skipped = std::mem::take(&mut self.skips_of_current).min(counts.passed);
+            counts.passed -= skipped;
+            counts.skipped += skipped;
             self.suites.push(Suite { name, counts });
+            self.section = Section::Running;
+        } else if line == "successes:" {
+            self.section = Section::Successes;
+        } else if line == "failures:" {
+            self.section = Section::Failures;
+        } else if let Some(test) = output_of(line) {
+            self.test = Some(test.to_owned());
+        } else if let Some(reason) = line.strip_prefix("skipped: ")
+            && self.section != Section::Failures
+        {
+            let test = self.test.as_deref().filter(|_| self.section == Section::Successes);
+            self.skips.push(format!("{}: {reason}", test.unwrap_or("a test")));
+            self.skips_of_current += 1;
         }
+        self.section != Section::Successes
     }
 
     /// Takes in the end of `cargo test`.
@@ -86,6 +130,9 @@ impl fmt::Display for Summary {
             let verdict = if suite.counts.failed == 0 { "ok    " } else { "FAILED" };
             writeln!(f, "{verdict} {}: {}", suite.name, suite.counts)?;
         }
+        for skip in &self.skips {
+            writeln!(f, "skipped {skip}")?;
+        }
         write!(f, "{}", self.total())
     }
 }
@@ -112,6 +159,11 @@ impl Counts {
     }
 }
 
+/// Reads `---- vlan::row_34 stdout ----`.
+fn output_of(line: &str) -> Option<&str> {
+    line.strip_prefix("---- ")?.strip_suffix(" stdout ----")
+}
+
 /// Reads `     Running tests/lab.rs (target/release/deps/lab-6250af7bc0b61d2b)` and `   Doc-tests route_cache_lab`.
 fn suite_name(line: &str) -> Option<String> {
     let line = line.trim_start();
@@ -133,7 +185,9 @@ mod tests {
 
     fn read(lines: &[&str]) -> Summary {
         let mut summary = Summary::default();
-        lines.iter().for_each(|line| summary.read(line));
+        for line in lines {
+            let _shown = summary.read(line);
+        }
         summary
     }
 
@@ -153,6 +207,43 @@ mod tests {
             "ok     route_cache_lab, unit tests: 16 passed, 0 failed, 1 skipped\n\
              FAILED lab, tests/lab.rs: 9 passed, 2 failed, 0 skipped\n\
              25 passed, 2 failed, 1 skipped"
+        );
+    }
+
+    #[test]
+    fn a_test_that_says_it_is_skipped_has_not_passed() {
+        let mut summary = Summary::default();
+        let lines = [
+            ("     Running tests/main.rs (/t/release/deps/namespaces-62)", true),
+            ("test vlan::row_34 ... ok", true),
+            ("successes:", false),
+            ("", false),
+            ("---- vlan::row_34 stdout ----", false),
+            ("skipped: no VLAN devices here: Error: Unknown device type.", false),
+            ("---- life::of_another stdout ----", false),
+            ("not skipped: it ran", false),
+            ("successes:", false),
+            ("    vlan::row_34", false),
+            ("failures:", true),
+            ("---- life::of_one stdout ----", true),
+            ("skipped: but it failed", true),
+            (
+                "test result: FAILED. 5 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out",
+                true,
+            ),
+        ];
+        for (line, is_shown) in lines {
+            assert_eq!(summary.read(line), is_shown, "{line}");
+        }
+        summary.begin("namespaces on Linux 6.12".to_owned());
+        let _shown = summary.read("test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured");
+        summary.ended(false);
+        assert_eq!(
+            summary.to_string(),
+            "FAILED namespaces, tests/main.rs: 4 passed, 1 failed, 2 skipped\n\
+             ok     namespaces on Linux 6.12: 2 passed, 0 failed, 0 skipped\n\
+             skipped vlan::row_34: no VLAN devices here: Error: Unknown device type.\n\
+             6 passed, 1 failed, 2 skipped"
         );
     }
 

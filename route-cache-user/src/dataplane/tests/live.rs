@@ -39,7 +39,7 @@ fn a_live_frame_arrives_at_the_far_end_as_it_left() {
     });
 }
 
-fn send_live(bench: &Bench, frame: &[u8]) {
+pub(super) fn send_live(bench: &Bench, frame: &[u8]) {
     let context = context(bench.ingress, frame.len());
     let options = TestRunOptions {
         data_in: Some(frame),
@@ -51,7 +51,7 @@ fn send_live(bench: &Bench, frame: &[u8]) {
 }
 
 /// A socket that hears every frame an interface receives.
-fn listen(interface: &str) -> OwnedFd {
+pub(super) fn listen(interface: &str) -> OwnedFd {
     // What an interface sends by itself would be heard, too; it has no address to send from.
     run(&format!("ip address flush dev {interface}"));
     let listener =
@@ -69,7 +69,7 @@ fn listen(interface: &str) -> OwnedFd {
     listener
 }
 
-fn receive(listener: &OwnedFd) -> Vec<u8> {
+pub(super) fn receive(listener: &OwnedFd) -> Vec<u8> {
     let mut frame = vec![0; 4096];
     let len = recv(listener.as_raw_fd(), &mut frame, MsgFlags::empty()).expect("a frame arrives");
     frame.truncate(len);

@@ -34,6 +34,7 @@ mod link;
 mod live;
 mod memory;
 mod neighbours;
+mod probe;
 mod routes;
 mod size;
 mod sweep;

@@ -86,7 +86,6 @@ impl Monitor {
     }
 
     /// Whether changes of XDP features are heard.
-    #[cfg(test)]
     pub(crate) fn hears_xdp_features(&self) -> bool {
         self.netdev.is_some()
     }

@@ -1,0 +1,174 @@
+//! Which interfaces take redirected frames, found out by probe frames where the kernel does not tell (row 37).
+
+use std::{sync::Arc, time::Instant};
+
+use anyhow::Result;
+
+use super::{State, event_loop::EventLoop, probe_schedule::Schedule};
+use crate::{
+    cli::EgressCheck,
+    dataplane::probe::{Answer, Prober},
+    events::Event as Happening,
+    fib::{egress::Probed, message::Ifindex},
+};
+
+/// What sends probe frames, and when.
+pub(super) struct Probes {
+    /// Or why none can be sent.
+    prober: Result<Prober, String>,
+    schedule: Schedule,
+}
+
+impl Probes {
+    /// Whether probe frames are to tell, and not the kernel.
+    pub(super) fn are_wanted(check: EgressCheck, does_the_kernel_tell: bool) -> bool {
+        match check {
+            EgressCheck::Auto => !does_the_kernel_tell,
+            EgressCheck::Features => false,
+            EgressCheck::Probe => true,
+        }
+    }
+
+    /// Begins; or says once why it cannot.
+    pub(super) fn begin(prober: Result<Prober>) -> Self {
+        let prober = prober.map_err(|error| format!("{error:#}"));
+        match &prober {
+            Ok(_) => {
+                tracing::info!("which interfaces take redirected frames is told by probe frames")
+            }
+            Err(why) => tracing::warn!(
+                "the kernel does not tell which interfaces take redirected frames, and no probe frame can be sent: {why}"
+            ),
+        }
+        Self { prober, schedule: Schedule::default() }
+    }
+
+    fn ask(&mut self, ebpf: &mut aya::Ebpf, ifindex: Ifindex, mac: [u8; 6]) -> Result<Answer> {
+        match &mut self.prober {
+            Ok(prober) => prober.ask(ebpf, ifindex, mac),
+            Err(why) => Err(anyhow::anyhow!("{why}")),
+        }
+    }
+}
+
+impl EventLoop {
+    /// Sends the probe frames that are due, and takes the answers in. Returns whether there is news to be installed.
+    pub(super) fn probe(&mut self, state: &mut State) -> bool {
+        let Some(probes) = &mut self.probes else { return false };
+        let candidates = state.fib.to_be_probed();
+        let mut is_news = state.fib.keep_probed(&candidates);
+        for ifindex in probes.schedule.due(Instant::now(), &candidates) {
+            let Some(link) = state.fib.tables.links.get(&ifindex) else { continue };
+            let dev = link.name.clone();
+            let answer = probes.ask(&mut self.ebpf, ifindex, link.mac.unwrap_or_default());
+            let known = state.fib.probed(ifindex);
+            let is_undecided = says_nothing(&answer, known == Some(&Ok(())));
+            let probed = sentence(&dev, answer);
+            probes.schedule.answered(ifindex, Instant::now(), probed.is_ok());
+            if is_undecided || known == Some(&probed) {
+                continue;
+            }
+            match &probed {
+                Ok(()) => tracing::info!("{dev} takes redirected frames: a probe frame was sent"),
+                Err(reason) => tracing::warn!("{reason}"),
+            }
+            let event = match (&probed, known) {
+                (_, None) | (Err(_), Some(Err(_))) => None,
+                (Ok(()), Some(_)) => Some(("in use", None)),
+                (Err(reason), Some(Ok(()))) => Some(("out of use", Some(reason.clone()))),
+            };
+            if let Some((word, reason)) = event {
+                let event = Happening::Egress { dev, state: word.into(), reason };
+                self.shared.journal.push(event);
+            }
+            state.fib.set_probed(ifindex, probed);
+            is_news = true;
+        }
+        is_news
+    }
+
+    /// The same once a second.
+    pub(super) fn probe_again(&mut self) {
+        if self.probes.is_some() {
+            let shared = Arc::clone(&self.shared);
+            let mut state = shared.write();
+            if self.probe(&mut state) {
+                self.install_or_distrust(&mut state);
+            }
+        }
+    }
+
+    /// Something was heard of an interface that a probe frame may answer differently now.
+    pub(super) fn hurry_probe(&mut self, ifindex: Ifindex) {
+        if let Some(probes) = &mut self.probes {
+            probes.schedule.hurry(ifindex);
+        }
+    }
+
+    /// Whether a probe frame need not wait for the next second.
+    pub(super) fn is_probe_urgent(&self) -> bool {
+        self.probes.as_ref().is_some_and(|probes| probes.schedule.is_hurried())
+    }
+}
+
+/// A queue that is full is nothing against an interface that is in use. One whose queue stays full the breaker takes care of.
+fn says_nothing(answer: &Result<Answer>, is_in_use: bool) -> bool {
+    is_in_use && matches!(answer, Ok(Answer::Dropped))
+}
+
+fn sentence(dev: &str, answer: Result<Answer>) -> Probed {
+    match answer {
+        Ok(Answer::Sent) => Ok(()),
+        Ok(Answer::Refused(errno)) => Err(format!(
+            "the probe frame to {dev} was refused: {errno:?}; {dev} takes no redirected frames (a veth needs GRO on at its \
+             peer, `ethtool -K PEER gro on`, or an XDP program there)"
+        )),
+        Ok(Answer::Dropped) => Err(format!("the probe frame to {dev} was dropped by its driver")),
+        Err(error) => Err(format!(
+            "the kernel does not tell whether {dev} takes redirected frames, and no probe frame can be sent: {error:#}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn row_37_features_tell_where_there_are_any() {
+        for (check, kernel_tells, wanted) in [
+            (EgressCheck::Auto, true, false),
+            (EgressCheck::Auto, false, true),
+            (EgressCheck::Features, false, false),
+            (EgressCheck::Features, true, false),
+            (EgressCheck::Probe, true, true),
+        ] {
+            assert_eq!(Probes::are_wanted(check, kernel_tells), wanted, "{check:?} {kernel_tells}");
+        }
+    }
+
+    #[test]
+    fn row_37_a_full_queue_is_no_refusal_but_no_consent_either() {
+        for (answer, is_in_use, nothing) in [
+            (Answer::Dropped, true, true),
+            (Answer::Dropped, false, false),
+            (Answer::Refused(Errno::ENXIO), true, false),
+            (Answer::Sent, true, false),
+        ] {
+            assert_eq!(says_nothing(&Ok(answer), is_in_use), nothing, "{answer:?} {is_in_use}");
+        }
+        assert!(sentence("veth0", Ok(Answer::Dropped)).is_err());
+    }
+
+    #[test]
+    fn row_37_a_reason_names_the_interface_and_the_error() {
+        assert_eq!(sentence("veth0", Ok(Answer::Sent)), Ok(()));
+        let refused = sentence("veth0", Ok(Answer::Refused(Errno::ENXIO))).unwrap_err();
+        assert!(refused.starts_with("the probe frame to veth0 was refused: ENXIO"), "{refused}");
+        let unsent = sentence("veth0", Err(anyhow::anyhow!("CAP_PERFMON missing"))).unwrap_err();
+        assert!(unsent.starts_with("the kernel does not tell whether veth0"), "{unsent}");
+        assert!(unsent.ends_with("CAP_PERFMON missing"), "{unsent}");
+    }
+}
