@@ -22,6 +22,7 @@ pub(super) fn explain<F: NetFamily>(
 ) -> (Outcome, String) {
     let reasons = state.fib.reasons::<F>();
     if !reasons.is_empty() {
+        let reasons: Vec<_> = reasons.into_iter().map(|why| why.sentence).collect();
         return (Outcome::PassDisabled, reasons.join("; "));
     }
     let special = match dst {

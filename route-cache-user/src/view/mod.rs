@@ -33,6 +33,7 @@ use crate::{
         family::{IpFamily, NetFamily},
         message::Ifindex,
         verdict::{HopKey, Way},
+        why::Why,
     },
     maps::Untold,
     sweep::{
@@ -123,8 +124,8 @@ impl Source for View {
         clones.extend(self.clone_tables::<V6>()?);
         let interfaces = self.interfaces()?;
         let state = shared.read();
-        let reasons = state.fib.reasons::<V4>();
-        let reasons6 = state.fib.reasons::<V6>();
+        let reasons = sentences(state.fib.reasons::<V4>());
+        let reasons6 = sentences(state.fib.reasons::<V6>());
         let routes = [
             (V4::FAMILY.name().to_owned(), state.fib.v4.installed.len() as u64),
             (V6::FAMILY.name().to_owned(), state.fib.v6.installed.len() as u64),
@@ -402,15 +403,20 @@ struct InterfaceStatus {
 }
 
 fn interface_status(state: &State, family: IpFamily, ifindex: Ifindex) -> InterfaceStatus {
-    let mut reasons = state.fib.ingress(family, ifindex);
+    let mut reasons = sentences(state.fib.ingress(family, ifindex));
     let ingress = reasons.is_empty();
     let egress = state.fib.egress(family, ifindex);
-    if let Err(against) = &egress
-        && !reasons.contains(&against.reason)
+    if let Err(why) = &egress
+        && !reasons.contains(&why.sentence)
     {
-        reasons.push(against.reason.clone());
+        reasons.push(why.sentence.clone());
     }
     InterfaceStatus { ingress, egress: egress.is_ok(), reasons }
+}
+
+/// Reasons for people.
+fn sentences(reasons: Vec<Why>) -> Vec<String> {
+    reasons.into_iter().map(|why| why.sentence).collect()
 }
 
 /// Kernel memory of the maps this process holds, as the kernel accounts it.
