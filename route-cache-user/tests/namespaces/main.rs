@@ -20,6 +20,7 @@
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
+//! - `explaining`: what it tells of a packet, step by step, beside the kernel's answer.
 //! - `auditing`: the kernel is asked whether it agrees.
 //! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
 //! - `memory`: pressure that is real. `clock_jumps`: clocks that jump or stand still.
@@ -45,6 +46,7 @@ mod consistency;
 mod ecmp;
 mod ecmp6;
 mod expiry;
+mod explaining;
 mod failing;
 mod forwarding;
 mod iperf;
