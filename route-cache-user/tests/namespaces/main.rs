@@ -21,7 +21,7 @@
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
 //! - `explaining`: what it tells of a packet, step by step, beside the kernel's answer.
-//! - `auditing`: the kernel is asked whether it agrees.
+//! - `auditing`: the kernel is asked whether it agrees. `counters`: which of the kernel's counters stand still.
 //! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
 //! - `memory`: pressure that is real. `clock_jumps`: clocks that jump or stand still.
 //! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
@@ -43,6 +43,7 @@ mod clock_jumps;
 mod clones;
 mod configured;
 mod consistency;
+mod counters;
 mod ecmp;
 mod ecmp6;
 mod expiry;
