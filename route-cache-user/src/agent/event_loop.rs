@@ -165,6 +165,7 @@ impl EventLoop {
             generations: writer.generations().context("cannot open the generations")?,
             measured: Measured::new().context("cannot set up the histograms")?,
             flags: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
             pressure: AtomicU8::new(0),
             adjustments: Default::default(),
             started,
@@ -281,9 +282,8 @@ impl EventLoop {
         if since_last.is_some_and(|since| since > STALL) {
             // What is only asked for may have changed unheard: nothing is forwarded until it was asked for again.
             self.interlocks = None;
-            let why = vec!["the agent stood still; looking at what XDP would bypass".to_owned()];
-            let everywhere = PerFamily { v4: why.clone(), v6: why };
-            self.polled(Ok(interlock::Found { everywhere, ..interlock::Found::default() }));
+            let sentence = "the agent stood still; looking at what XDP would bypass";
+            self.polled(Ok(interlock::Found::unknown(sentence.into())));
         }
         if self.catch_up(events)? {
             if let Err(error) = self.promise() {
@@ -359,7 +359,9 @@ impl EventLoop {
         let reading = self.clock_reader.read(&mut self.ebpf)?;
         self.shared.clock.set(reading);
         self.config.deadline = reading.jiffies + self.shared.clock.seconds(PROMISE.as_secs());
-        self.writer.write_config(&self.config)
+        self.writer.write_config(&self.config)?;
+        self.shared.note_deadline(self.config.deadline);
+        Ok(())
     }
 
     /// Takes in what the kernel said.
@@ -517,9 +519,8 @@ impl EventLoop {
 
     fn polled(&mut self, found: Result<interlock::Found>) {
         let found = found.unwrap_or_else(|error| {
-            let why = vec![format!("it cannot be told what XDP would bypass: {error:#}")];
-            let everywhere = PerFamily { v4: why.clone(), v6: why };
-            interlock::Found { everywhere, ..interlock::Found::default() }
+            let sentence = format!("it cannot be told what XDP would bypass: {error:#}");
+            interlock::Found::unknown(sentence)
         });
         let shared = Arc::clone(&self.shared);
         let mut state = shared.write();
@@ -531,7 +532,7 @@ impl EventLoop {
                 (&state.fib.interlocks.everywhere[family], &found.everywhere[family]);
             let title = family.title();
             for reason in new.iter().filter(|reason| !known.contains(reason)) {
-                tracing::warn!("{title} passes to the kernel: {reason}");
+                tracing::warn!("{title} passes to the kernel: {}", reason.sentence);
             }
             if new.is_empty() && !known.is_empty() {
                 tracing::info!("nothing of {title} that XDP would bypass is left");
@@ -653,6 +654,9 @@ fn tell_reasons<F: NetFamily>(state: &State) {
     let (title, routes) = (F::FAMILY.title(), F::mirrored(&state.fib).installed.len());
     match state.fib.reasons::<F>().as_slice() {
         [] => tracing::info!("forwarding {title}: {routes} routes mirrored"),
-        reasons => tracing::warn!("{title} passes to the kernel: {}", reasons.join("; ")),
+        reasons => {
+            let reasons: Vec<_> = reasons.iter().map(|why| why.sentence.as_str()).collect();
+            tracing::warn!("{title} passes to the kernel: {}", reasons.join("; "));
+        }
     }
 }

@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use route_cache_common::Outcome;
-
 use super::{
     message::{Ifindex, XDP_FEATURE_NDO_XMIT},
     mirror::Fib,
-    verdict::Against,
+    why::{Code, Why},
 };
 
 /// What a probe frame has shown: it was sent, or the sentence why not.
@@ -31,9 +29,9 @@ impl Fib {
     }
 
     /// Whether an interface takes redirected frames, a VLAN device by the port below it.
-    pub(super) fn takes_redirects(&self, ifindex: Ifindex) -> Result<(), Against> {
+    pub(super) fn takes_redirects(&self, ifindex: Ifindex) -> Result<(), Why> {
         let port = self.tables.port_of(ifindex);
-        self.takes(port).map_err(|reason| Against { outcome: Outcome::PassEgress, reason })
+        self.takes(port).map_err(|sentence| Why { code: Code::NoRedirects, sentence })
     }
 
     fn takes(&self, port: Ifindex) -> Probed {
@@ -132,7 +130,7 @@ mod tests {
     }
 
     fn reason(fib: &Fib) -> String {
-        fib.egress(IpFamily::V4, VETH).err().map_or_else(String::new, |against| against.reason)
+        fib.egress(IpFamily::V4, VETH).err().map_or_else(String::new, |why| why.sentence)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use route_cache_common::{Action, ClonedRoute, NextHopId, Outcome, Route, V4, V6};
+use route_cache_common::{Action, ClonedRoute, NextHopId, Outcome, Port, Route, V4, V6};
 
 use super::{
     egress::Takers,
@@ -18,7 +18,8 @@ use super::{
     message::{Event, Ifindex},
     slots::Slots,
     tables::{Cause, NeighbourKey, Tables, Touched},
-    verdict::{Against, HopKey},
+    verdict::HopKey,
+    why::{Code, Why},
 };
 use crate::sweep::policy::Reason;
 
@@ -154,20 +155,22 @@ impl Fib {
     }
 
     /// Why a family stands aside; empty while it does not.
-    pub(crate) fn reasons<F: NetFamily>(&self) -> Vec<String> {
+    pub(crate) fn reasons<F: NetFamily>(&self) -> Vec<Why> {
         let mut reasons = Vec::new();
         if let Some(cause) = self.distrust {
-            reasons.push(format!("the kernel's tables are being read ({})", cause.name()));
+            let sentence = format!("the kernel's tables are being read ({})", cause.name());
+            reasons.push(Why::new(Code::Resync, sentence));
         }
-        reasons.extend(F::mirrored(self).full.map(str::to_owned));
-        reasons.extend(self.tables.against_rules::<F>());
-        reasons.extend(self.tables.against_settings(F::FAMILY));
+        let of = |code| move |sentence| Why { code, sentence };
+        reasons.extend(F::mirrored(self).full.map(|sentence| Why::new(Code::Full, sentence)));
+        reasons.extend(self.tables.against_rules::<F>().map(of(Code::Rules)));
+        reasons.extend(self.tables.against_settings(F::FAMILY).map(of(Code::Forwarding)));
         reasons.extend(self.interlocks.everywhere[F::FAMILY].iter().cloned());
         reasons
     }
 
     /// What stands against forwarding what an interface receives of a family.
-    pub(crate) fn ingress(&self, family: IpFamily, ifindex: Ifindex) -> Vec<String> {
+    pub(crate) fn ingress(&self, family: IpFamily, ifindex: Ifindex) -> Vec<Why> {
         let mut reasons = self.tables.ingress(family, ifindex, self.limits.bypass);
         let port = self.tables.port_of(ifindex);
         for ifindex in BTreeSet::from([ifindex, port]) {
@@ -178,19 +181,19 @@ impl Fib {
     }
 
     /// Whether frames of a family may be redirected out of an interface.
-    pub(crate) fn egress(&self, family: IpFamily, ifindex: Ifindex) -> Result<(), Against> {
+    pub(crate) fn egress(&self, family: IpFamily, ifindex: Ifindex) -> Result<(), Why> {
         self.tables.egress(ifindex, self.limits.bypass)?;
         self.takes_redirects(ifindex)?;
         let devices = [ifindex, self.tables.port_of(ifindex)];
-        let failing = devices.iter().filter_map(|i| self.failing.get(i));
-        let interlocks = devices.iter().filter_map(|i| self.against_interface(family, *i).first());
-        match failing.chain(interlocks).next() {
-            Some(reason) => Err(Against { outcome: Outcome::PassEgress, reason: reason.clone() }),
-            None => Ok(()),
+        let failing = devices.iter().find_map(|i| self.failing.get(i));
+        if let Some(sentence) = failing {
+            return Err(Why::new(Code::RedirectsFail, sentence.as_str()));
         }
+        let mut interlocks = devices.iter().flat_map(|i| self.against_interface(family, *i));
+        interlocks.next().map_or(Ok(()), |why| Err(why.clone()))
     }
 
-    fn against_interface(&self, family: IpFamily, ifindex: Ifindex) -> &[String] {
+    fn against_interface(&self, family: IpFamily, ifindex: Ifindex) -> &[Why] {
         self.interlocks.by_interface.get(&ifindex).map_or(&[], |reasons| &reasons[family])
     }
 
@@ -230,6 +233,21 @@ impl Fib {
             Some(None) => true,
             Some(Some(devices)) => devices.contains(&ifindex),
         }
+    }
+
+    /// Flags of the word of an ingress interface, as it was last written; nothing if it forwards nothing.
+    pub(crate) fn port_flags(&self, ifindex: Ifindex) -> Option<u16> {
+        self.ports.get(&ifindex).map(|word| Port::unpack(*word).flags)
+    }
+
+    /// Whether an address is one of the host's own, or a broadcast address, so that nothing may come from it.
+    pub(crate) fn is_own_source(&self, address: Ipv4Addr) -> bool {
+        self.locals.contains(&address)
+    }
+
+    /// Whether every source is looked up in the routes.
+    pub(crate) const fn checks_sources(&self) -> bool {
+        self.ways_back.are_checked
     }
 
     /// Redirects to an interface fail, or may be tried again.

@@ -7,7 +7,7 @@
 //! - [`message`]: what the kernel says; [`netlink`]: how it is heard; [`interlock`]: what it does not say and has to be
 //!   asked for.
 //! - [`dump`]: whole dumps; [`tables`]: what was said so far; [`verdict`]: what may be done about it, and why not.
-//! - [`rules`], [`vlan`]: what of it is judged apart.
+//! - [`rules`], [`vlan`]: what of it is judged apart; [`why`]: the reasons, by code.
 //! - [`mirror`]: both, and what has changed; [`slots`], [`hops`], [`groups`]: what was handed out in the data plane.
 //! - [`plan`]: what is to be written there; [`install`]: writing it, in the order that keeps old answers from looking new.
 
@@ -39,3 +39,4 @@ pub(crate) mod verdict;
 pub(crate) mod vlan;
 #[cfg(test)]
 mod ways_back_test;
+pub(crate) mod why;

@@ -30,6 +30,7 @@ use super::{
     plan::{Plan, RoutePlan},
     tables::Tables,
     verdict::{HopKey, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Verdict, Way},
+    why::{Code, Why},
 };
 
 /// Where a packet ends up: through a MAC address on an interface, or at the kernel.
@@ -511,7 +512,7 @@ fn follows_the_tables<F: NetFamily>(
                 }
             }
         });
-        if fib.reasons::<F>().iter().any(|reason| reason.contains("fit")) {
+        if fib.reasons::<F>().iter().any(|reason| reason.sentence.contains("fit")) {
             // Out of room: the family stands aside as a whole.
             return Ok(());
         }
@@ -662,7 +663,7 @@ fn stands_aside_when_full<F: NetFamily>() {
         prefix: net::<F>(&format!("10.0.{third}.0/24")),
         info: RouteInfo { kind: 6, ..info(RouteTarget::None) },
     };
-    let is_full = |reasons: Vec<String>| reasons.iter().any(|r| r.contains("--max-routes"));
+    let is_full = |reasons: Vec<Why>| reasons.iter().any(|why| why.code == Code::Full);
     fib.replace(Tables::default());
     for third in 0..3 {
         fib.apply(add(route(third)));

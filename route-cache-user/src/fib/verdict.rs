@@ -8,6 +8,7 @@ use super::{
     interlock::Subject,
     message::{Address, Hop, Ifindex, Link, Netconf, NextHopKind, RouteInfo, RouteTarget},
     tables::{NeighbourKey, Tables},
+    why::{Code, Why},
 };
 
 /// Table numbers (include/uapi/linux/rtnetlink.h).
@@ -70,6 +71,12 @@ pub(crate) struct Against {
     pub(crate) outcome: Outcome,
     /// For people.
     pub(crate) reason: String,
+}
+
+impl From<Why> for Against {
+    fn from(why: Why) -> Self {
+        Self { outcome: Outcome::PassEgress, reason: why.sentence }
+    }
 }
 
 /// The name of a route type, as `ip route` prints it.
@@ -311,38 +318,49 @@ impl Tables {
     }
 
     /// Whether frames may be redirected out of an interface (forwarding.md rows 36, 38 and 40) that takes them (row 37).
-    pub(crate) fn egress(&self, ifindex: Ifindex, bypass: bool) -> Result<&Link, Against> {
-        let against = |reason: String| Err(Against { outcome: Outcome::PassEgress, reason });
+    pub(crate) fn egress(&self, ifindex: Ifindex, bypass: bool) -> Result<&Link, Why> {
+        let against = |code, sentence: String| Err(Why { code, sentence });
         let Some(link) = self.links.get(&ifindex) else {
-            return against(format!("interface {ifindex} is gone"));
+            return against(Code::Gone, format!("interface {ifindex} is gone"));
         };
         let name = &link.name;
         if ifindex >= route_cache_common::MAX_IFINDEX {
-            return against(format!("{name} has index {ifindex}, which is beyond the device map"));
+            return against(
+                Code::Device,
+                format!("{name} has index {ifindex}, which is beyond the device map"),
+            );
         }
         if !link.is_running() {
-            return against(format!("{name} is down or has no carrier"));
+            return against(Code::Carrier, format!("{name} is down or has no carrier"));
         }
         if self.unsure.contains(&ifindex) {
-            return against(format!("the routes through {name} are being read anew"));
+            return against(Code::Resync, format!("the routes through {name} are being read anew"));
         }
         if link.hardware != ARPHRD_ETHER || link.mac.is_none() {
-            return against(format!("{name} is not an Ethernet interface"));
+            return against(Code::Device, format!("{name} is not an Ethernet interface"));
         }
         if let Some(vlan) = link.vlan {
-            let because = |reason| Against { outcome: Outcome::PassEgress, reason };
-            let lower = self.below(link, vlan).map_err(because)?;
+            let lower = self.below(link, vlan).map_err(|reason| Why::new(Code::Vlan, reason))?;
             if vlan.maps_priority {
-                return against(format!(
-                    "{name} has an egress priority mapping (`ip link set {name} type vlan egress-qos-map`)"
-                ));
+                return against(
+                    Code::Vlan,
+                    format!(
+                        "{name} has an egress priority mapping (`ip link set {name} type vlan egress-qos-map`)"
+                    ),
+                );
             }
             self.egress(lower, bypass)?;
         } else if let Some(kind) = link.kind.as_deref().filter(|kind| *kind != "veth") {
-            return against(format!("{name} is a {kind}, over which redirects are not proven"));
+            return against(
+                Code::Device,
+                format!("{name} is a {kind}, over which redirects are not proven"),
+            );
         }
         if let Some(master) = link.master {
-            return against(format!("{name} is enslaved to {}", self.link_name(master)));
+            return against(
+                Code::Master,
+                format!("{name} is enslaved to {}", self.link_name(master)),
+            );
         }
         match self
             .qdiscs
@@ -351,76 +369,94 @@ impl Tables {
             .flatten()
             .find(|qdisc| !is_transparent(&qdisc.kind))
         {
-            Some(qdisc) if !bypass => against(format!(
-                "{name} has the queueing discipline {}, which a redirect would bypass",
-                qdisc.kind
-            )),
+            Some(qdisc) if !bypass => against(
+                Code::Qdisc,
+                format!(
+                    "{name} has the queueing discipline {}, which a redirect would bypass",
+                    qdisc.kind
+                ),
+            ),
             _ => Ok(link),
         }
     }
 
     /// What stands against forwarding what an interface receives of a family; nothing if it may be forwarded.
-    pub(crate) fn ingress(&self, family: IpFamily, ifindex: Ifindex, bypass: bool) -> Vec<String> {
+    pub(crate) fn ingress(&self, family: IpFamily, ifindex: Ifindex, bypass: bool) -> Vec<Why> {
         let Some(link) = self.links.get(&ifindex) else {
-            return vec![format!("interface {ifindex} is gone")];
+            return vec![Why::new(Code::Gone, format!("interface {ifindex} is gone"))];
         };
         let name = &link.name;
         let mut reasons = self.against_frames(link, bypass);
         if let Some(vlan) = link.vlan {
             match self.below(link, vlan) {
-                Err(reason) => reasons.push(reason),
+                Err(reason) => reasons.push(Why::new(Code::Vlan, reason)),
                 Ok(lower) => match self.links.get(&lower) {
                     Some(lower) => reasons.extend(self.against_frames(lower, bypass)),
-                    None => reasons.push(format!("the interface below {name} is gone")),
+                    None => reasons
+                        .push(Why::new(Code::Gone, format!("the interface below {name} is gone"))),
                 },
             }
         }
         if family == IpFamily::V4 {
             reasons.extend(self.against_settings4(ifindex, name));
         }
-        reasons.extend(self.against_rules_of(family, name));
+        let rules = self.against_rules_of(family, name);
+        reasons.extend(rules.map(|reason| Why::new(Code::Rules, reason)));
         reasons
     }
 
     /// What stands against taking frames from an interface, whatever is in them.
-    fn against_frames(&self, link: &Link, bypass: bool) -> Vec<String> {
+    fn against_frames(&self, link: &Link, bypass: bool) -> Vec<Why> {
         let name = &link.name;
         let mut reasons = Vec::new();
+        let mut against = |code, sentence: String| reasons.push(Why { code, sentence });
         if !link.is_running() {
-            reasons.push(format!("{name} is down or has no carrier"));
+            against(Code::Carrier, format!("{name} is down or has no carrier"));
         }
         if link.hardware != ARPHRD_ETHER || link.mac.is_none() {
-            reasons.push(format!("{name} is not an Ethernet interface"));
+            against(Code::Device, format!("{name} is not an Ethernet interface"));
         }
         if let Some(master) = link.master {
-            reasons.push(format!("{name} is enslaved to {}", self.link_name(master)));
+            against(Code::Master, format!("{name} is enslaved to {}", self.link_name(master)));
         }
         let on_ingress = |kind: &str| matches!(kind, "ingress" | "clsact");
         let mut qdiscs = self.qdiscs.get(&link.ifindex).into_iter().flatten();
         if let Some(qdisc) = qdiscs.find(|qdisc| on_ingress(&qdisc.kind))
             && !bypass
         {
-            reasons.push(format!("{name} has a tc {} hook, which XDP would bypass", qdisc.kind));
+            against(
+                Code::Tc,
+                format!("{name} has a tc {} hook, which XDP would bypass", qdisc.kind),
+            );
         }
         reasons
     }
 
     /// What the IPv4 settings of an interface stand against. IPv6 asks for no more than that forwarding is on for all.
-    fn against_settings4(&self, ifindex: Ifindex, name: &str) -> Vec<String> {
+    fn against_settings4(&self, ifindex: Ifindex, name: &str) -> Vec<Why> {
         let mut reasons = Vec::new();
+        let mut against = |code, sentence: String| reasons.push(Why { code, sentence });
         let setting = self.v4.netconf.get(&(ifindex as i32));
         if setting.and_then(|netconf| netconf.forwarding) != Some(true) {
-            reasons.push(format!("IPv4 forwarding is off on {name}"));
+            against(Code::Forwarding, format!("IPv4 forwarding is off on {name}"));
         }
         match self.reverse_path(ifindex) {
-            None => reasons.push(format!("rp_filter of {name} is not known")),
+            None => against(Code::ReversePath, format!("rp_filter of {name} is not known")),
             Some(0) => {}
-            Some(_) if self.unsure.contains(&ifindex) => reasons.push(format!(
-                "rp_filter is on at {name}, and the routes through it are being read anew"
-            )),
-            Some(_) => reasons.extend(self.rule_of_ways_back().map(|priority| {
-                format!("rp_filter is on at {name}, and policy rule {priority} can apply to the way back (`ip rule`)")
-            })),
+            Some(_) if self.unsure.contains(&ifindex) => against(
+                Code::ReversePath,
+                format!("rp_filter is on at {name}, and the routes through it are being read anew"),
+            ),
+            Some(_) => {
+                if let Some(priority) = self.rule_of_ways_back() {
+                    against(
+                        Code::ReversePath,
+                        format!(
+                            "rp_filter is on at {name}, and policy rule {priority} can apply to the way back (`ip rule`)"
+                        ),
+                    );
+                }
+            }
         }
         reasons
     }

@@ -109,7 +109,7 @@ pub(super) fn route_entry<F: NetFamily>(state: &State, net: &F::Net) -> Option<R
         Some(Way::OnLink(ifindex)) => (
             Some(ifindex),
             None,
-            state.fib.egress(F::FAMILY, ifindex).err().map(|against| against.reason),
+            state.fib.egress(F::FAMILY, ifindex).err().map(|why| why.sentence),
         ),
         Some(Way::Group(key)) => {
             let reason = state.fib.groups.get(&key).and_then(|group| group.reason.clone());
@@ -177,7 +177,7 @@ pub(super) fn hop_state(version: &NextHopVersion) -> &'static str {
 }
 
 /// The name of a neighbour's state, as `ip neigh` prints it.
-fn neighbour_state(state: u16) -> &'static str {
+pub(super) fn neighbour_state(state: u16) -> &'static str {
     match state {
         0x01 => "incomplete",
         0x02 => "reachable",

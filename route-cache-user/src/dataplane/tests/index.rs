@@ -133,7 +133,7 @@ fn under_random_changes_every_packet_goes_where_the_longest_match_says() {
                     }
                 }
             }
-            assert_eq!(mirror.fib.reasons::<V4>(), <[String; 0]>::default());
+            assert_eq!(mirror.fib.reasons::<V4>(), []);
         });
     }
 }

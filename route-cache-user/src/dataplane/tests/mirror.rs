@@ -61,8 +61,8 @@ pub(super) fn on_mirror_of(sizes: Sizes, test: impl FnOnce(&mut Mirror<'_>) + Se
         let ingress = mirror.bench.ingress;
         mirror.fib.set_attached(ingress, ingress);
         mirror.fib.replace(tables);
-        assert_eq!(mirror.fib.reasons::<V4>(), <[String; 0]>::default());
-        assert_eq!(mirror.fib.ingress(IpFamily::V4, ingress), <[String; 0]>::default());
+        assert_eq!(mirror.fib.reasons::<V4>(), []);
+        assert_eq!(mirror.fib.ingress(IpFamily::V4, ingress), []);
         mirror.install();
         for (last, mac) in [(2, GATEWAY_MAC), (3, [2, 0, 0, 0, 2, 3])] {
             mirror.neighbour([10, 0, 2, last], mac);

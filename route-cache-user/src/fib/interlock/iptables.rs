@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use super::reason::Reason;
 use crate::fib::family::IpFamily;
+use crate::fib::why::Code;
 
 /// The files of the calling thread's namespace, and the modules that make the tables; `/proc/self` would be that of the
 /// process.
@@ -37,5 +38,5 @@ fn reason(family: IpFamily, module: &str, table: &str) -> Reason {
         "{tool}-legacy: table `{table}` is in use and may hold rules; if it holds none, unload \
          the module `{module}_{table}`, or do without {tool}-legacy ({tool}-nft is looked into)"
     );
-    Reason::everywhere("netfilter", sentence).of(family)
+    Reason::everywhere(Code::Netfilter, sentence).of(family)
 }

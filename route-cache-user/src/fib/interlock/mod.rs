@@ -24,6 +24,7 @@ use self::tcx::tcx_programs;
 use super::{
     family::{IpFamily, PerFamily},
     message::Ifindex,
+    why::{Code, Why},
 };
 
 pub(crate) use multipath::Picking;
@@ -33,15 +34,23 @@ use reason::Reason;
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     /// Against a family as a whole.
-    pub(crate) everywhere: PerFamily<Vec<String>>,
+    pub(crate) everywhere: PerFamily<Vec<Why>>,
     /// Against single interfaces.
-    pub(crate) by_interface: HashMap<Ifindex, PerFamily<Vec<String>>>,
+    pub(crate) by_interface: HashMap<Ifindex, PerFamily<Vec<Why>>>,
     /// Against forwarding what single interfaces receive.
-    pub(crate) by_ingress: HashMap<Ifindex, String>,
+    pub(crate) by_ingress: HashMap<Ifindex, Why>,
     /// How one of several next hops is picked.
     pub(crate) picking: PerFamily<Picking>,
     /// The IPv6 MTU of interfaces, which may be smaller than that of the device.
     pub(crate) mtu6: HashMap<Ifindex, u32>,
+}
+
+impl Found {
+    /// What stands against both families while it cannot be told what else does.
+    pub(crate) fn unknown(sentence: String) -> Self {
+        let why = vec![Why { code: Code::Unknown, sentence }];
+        Self { everywhere: PerFamily { v4: why.clone(), v6: why }, ..Self::default() }
+    }
 }
 
 /// An interface to look at.
@@ -70,15 +79,18 @@ pub(crate) fn poll(subjects: &[Subject], bypass: bool) -> anyhow::Result<Found> 
         reasons.into_iter().partition(|reason| reason.interface.is_some());
     for family in IpFamily::ALL {
         let of_family = everywhere.iter().filter(|reason| reason.is_of(family));
-        found.everywhere[family] = of_family.map(|reason| reason.sentence.clone()).collect();
+        found.everywhere[family] = of_family.map(Reason::why).collect();
     }
     for Subject { ifindex, name, .. } in subjects {
-        let mut against = PerFamily::<Vec<String>>::default();
+        let mut against = PerFamily::<Vec<Why>>::default();
         let is_tcx = !bypass && !tcx_programs(name)?.is_empty();
         for family in IpFamily::ALL {
             let concerned = single.iter().filter(|r| r.is_of(family) && r.concerns(name));
-            against[family].extend(concerned.map(|reason| reason.sentence.clone()));
-            let tcx = || format!("{name} has tc programs (tcx), which XDP would bypass");
+            against[family].extend(concerned.map(Reason::why));
+            let tcx = || {
+                let sentence = format!("{name} has tc programs (tcx), which XDP would bypass");
+                Why::new(Code::Tc, sentence)
+            };
             against[family].extend(is_tcx.then(tcx));
         }
         let (against6, mtu6) = sysctl::ipv6_of(name)?;

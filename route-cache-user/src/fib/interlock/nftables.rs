@@ -7,6 +7,7 @@ use super::reason::Reason;
 use super::subsystem::Subsystem;
 use crate::fib::family::IpFamily;
 use crate::fib::netlink::{Attribute, DumpError, Exchange, Malformed, Message, Request};
+use crate::fib::why::Code;
 
 static NF_TABLES: Subsystem = Subsystem::of_module("nf_tables");
 
@@ -137,7 +138,7 @@ impl Chain {
             _ => return Vec::new(),
         };
         let everywhere = |hook| {
-            let reason = Reason::everywhere("netfilter", self.sentence(name, hook));
+            let reason = Reason::everywhere(Code::Netfilter, self.sentence(name, hook));
             vec![Reason { family, ..reason }]
         };
         match (self.family, self.hook) {
@@ -158,7 +159,7 @@ impl Chain {
         let sentence = self.sentence(family, hook);
         let on_device = |device: &String| Reason {
             interface: Some(device.clone()),
-            ..Reason::everywhere("netfilter", format!("{sentence} of `{device}`"))
+            ..Reason::everywhere(Code::Netfilter, format!("{sentence} of `{device}`"))
         };
         self.devices.iter().map(on_device).collect()
     }

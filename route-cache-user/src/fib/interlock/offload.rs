@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use super::Subject;
 use crate::fib::netlink::{Attribute, DumpError, Exchange, Malformed, Message, Request};
+use crate::fib::why::{Code, Why};
 
 // include/uapi/linux/ethtool_netlink.h
 const ETHTOOL_GENL_VERSION: u8 = 1;
@@ -26,7 +27,7 @@ const NESTED: u16 = 1 << 15;
 const STRIPPERS: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
 
 /// Says of each interface that may hide tags why it must not be trusted with untagged frames.
-pub(super) fn reasons(subjects: &[Subject]) -> anyhow::Result<Vec<(u32, String)>> {
+pub(super) fn reasons(subjects: &[Subject]) -> anyhow::Result<Vec<(u32, Why)>> {
     let mut suspects = subjects.iter().filter(|subject| subject.may_hide_tags).peekable();
     if suspects.peek().is_none() {
         return Ok(Vec::new());
@@ -44,7 +45,8 @@ pub(super) fn reasons(subjects: &[Subject]) -> anyhow::Result<Vec<(u32, String)>
             }
         };
         if let Some(feature) = STRIPPERS.into_iter().find(|name| on.iter().any(|on| on == name)) {
-            reasons.push((subject.ifindex, sentence(subject, feature)));
+            let why = Why::new(Code::HiddenTags, sentence(subject, feature));
+            reasons.push((subject.ifindex, why));
         }
     }
     Ok(reasons)
@@ -155,17 +157,19 @@ mod tests {
                 found,
                 [(
                     index("left"),
-                    "left takes VLAN tags out of sight of XDP (`ethtool -K left rx-vlan-hw-parse off`)"
-                        .to_owned()
+                    Why::new(
+                        Code::HiddenTags,
+                        "left takes VLAN tags out of sight of XDP (`ethtool -K left rx-vlan-hw-parse off`)"
+                    )
                 )]
             );
             let found = reasons(&[left(true)]).expect("the kernel answers");
-            assert!(found[0].1.contains("tx-vlan-hw-insert off"), "{found:?}");
+            assert!(found[0].1.sentence.contains("tx-vlan-hw-insert off"), "{found:?}");
             let harmless = Subject { may_hide_tags: false, ..left(true) };
             assert_eq!(reasons(&[harmless]).expect("nobody is asked"), []);
             run("ethtool -K left rx-vlan-hw-parse off rx-vlan-stag-hw-parse on");
             let found = reasons(&[left(false)]).expect("the kernel answers");
-            assert!(found[0].1.contains("rx-vlan-stag-hw-parse"), "{found:?}");
+            assert!(found[0].1.sentence.contains("rx-vlan-stag-hw-parse"), "{found:?}");
             run("ethtool -K left rx-vlan-stag-hw-parse off");
             assert_eq!(reasons(&[left(false)]).expect("the kernel answers"), []);
             let gone = Subject { ifindex: 4000, ..left(false) };

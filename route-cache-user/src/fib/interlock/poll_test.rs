@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{Reason, Subject, all_reasons, tcx_programs};
 use crate::fib::family::IpFamily;
 use crate::fib::netlink::namespace::{in_namespace, run, with_veth};
+use crate::fib::why::{Code, Why};
 
 fn poll() -> Vec<Reason> {
     all_reasons().expect("the kernel answers")
@@ -29,7 +30,7 @@ fn a_chain_matters_while_it_has_rules() {
         assert_eq!(
             poll(),
             [Reason {
-                code: "netfilter",
+                code: Code::Netfilter,
                 interface: None,
                 family: None,
                 sentence: "nftables: chain `forward` of table `inet filter` has rules on the \
@@ -161,7 +162,10 @@ fn proxied_neighbours_and_the_mtu_of_ipv6_are_found() {
         let found = super::poll(&interfaces, true).expect("the kernel answers");
         assert_eq!((found.mtu6[&2], found.mtu6[&3]), (1400, 1500));
         let against = &found.by_interface[&3];
-        assert_eq!(against.v6, ["IPv6 is disabled on right (disable_ipv6)"]);
+        assert_eq!(
+            against.v6,
+            [Why::new(Code::Ipv6Disabled, "IPv6 is disabled on right (disable_ipv6)")]
+        );
         assert_eq!((against.v4.len(), found.by_interface.len()), (0, 1));
         assert!(found.everywhere.v6.is_empty());
         run("sysctl -qw net.ipv6.conf.all.proxy_ndp=1");
@@ -202,7 +206,7 @@ fn ipsec_policies_for_forwarded_and_outgoing_packets_matter() {
         policy("del", "out");
         assert_eq!(poll(), []);
         run("ip xfrm policy setdefault fwd block");
-        assert_eq!(poll().first().map(|reason| reason.code), Some("xfrm"));
+        assert_eq!(poll().first().map(|reason| reason.code), Some(Code::Xfrm));
     });
 }
 
@@ -210,7 +214,7 @@ fn ipsec_policies_for_forwarded_and_outgoing_packets_matter() {
 fn forwarding_by_path_mtu_matters() {
     in_namespace(|| {
         run("sysctl -qw net.ipv4.ip_forward_use_pmtu=1");
-        assert_eq!(poll().first().map(|reason| reason.code), Some("sysctl"));
+        assert_eq!(poll().first().map(|reason| reason.code), Some(Code::Sysctl));
         run("sysctl -qw net.ipv4.ip_forward_use_pmtu=0");
         assert_eq!(poll(), []);
     });

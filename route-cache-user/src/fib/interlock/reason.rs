@@ -1,12 +1,15 @@
 //! A reason to leave packets to the kernel.
 
-use crate::fib::family::IpFamily;
+use crate::fib::{
+    family::IpFamily,
+    why::{Code, Why},
+};
 
 /// What would be bypassed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Reason {
-    /// Short and stable, for metrics: `netfilter`, `xfrm`, `sysctl`.
-    pub(crate) code: &'static str,
+    /// Which kind of reason.
+    pub(crate) code: Code,
     /// The one interface it concerns; all of them if there is none. `eth*` is every name that begins so.
     pub(crate) interface: Option<String>,
     /// The one family it concerns; both if there is none.
@@ -17,13 +20,18 @@ pub(crate) struct Reason {
 
 impl Reason {
     /// A reason that concerns all interfaces.
-    pub(super) fn everywhere(code: &'static str, sentence: impl Into<String>) -> Self {
+    pub(super) fn everywhere(code: Code, sentence: impl Into<String>) -> Self {
         Self { code, interface: None, family: None, sentence: sentence.into() }
     }
 
     /// The same, for one family alone.
     pub(super) fn of(self, family: IpFamily) -> Self {
         Self { family: Some(family), ..self }
+    }
+
+    /// Without whom it concerns.
+    pub(super) fn why(&self) -> Why {
+        Why::new(self.code, self.sentence.clone())
     }
 
     /// Whether it concerns a family.
@@ -51,7 +59,7 @@ mod tests {
     fn a_reason_concerns_its_interface_or_all() {
         let on = |interface: Option<&str>| Reason {
             interface: interface.map(str::to_owned),
-            ..Reason::everywhere("netfilter", "")
+            ..Reason::everywhere(Code::Netfilter, "")
         };
         assert!(on(None).concerns("eth0"));
         assert!(on(Some("eth0")).concerns("eth0"));

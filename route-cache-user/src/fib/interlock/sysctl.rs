@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use super::reason::Reason;
 use crate::fib::family::IpFamily;
+use crate::fib::why::{Code, Why};
 
 const USE_PMTU: &str = "/proc/sys/net/ipv4/ip_forward_use_pmtu";
 const PROXY_NDP: &str = "/proc/sys/net/ipv6/conf/all/proxy_ndp";
@@ -16,22 +17,23 @@ pub(super) fn reasons() -> anyhow::Result<Vec<Reason>> {
     if is_set(USE_PMTU)? {
         let sentence = "net.ipv4.ip_forward_use_pmtu is set: the kernel limits forwarded packets to path MTUs it \
                         was told of, which only it knows";
-        reasons.push(Reason::everywhere("sysctl", sentence).of(IpFamily::V4));
+        reasons.push(Reason::everywhere(Code::Sysctl, sentence).of(IpFamily::V4));
     }
     if is_set(PROXY_NDP)? {
         let sentence = "net.ipv6.conf.all.proxy_ndp is set: the kernel looks every destination up among the \
                         addresses it answers for";
-        reasons.push(Reason::everywhere("sysctl", sentence).of(IpFamily::V6));
+        reasons.push(Reason::everywhere(Code::Sysctl, sentence).of(IpFamily::V6));
     }
     Ok(reasons)
 }
 
 /// What the settings of an interface say about IPv6: what stands against it, and its MTU. Nothing where there is no IPv6.
-pub(super) fn ipv6_of(interface: &str) -> anyhow::Result<(Vec<String>, Option<u32>)> {
+pub(super) fn ipv6_of(interface: &str) -> anyhow::Result<(Vec<Why>, Option<u32>)> {
     let file = |name: &str| format!("/proc/sys/net/ipv6/conf/{interface}/{name}");
     let mut against = Vec::new();
     if is_set(&file("disable_ipv6"))? {
-        against.push(format!("IPv6 is disabled on {interface} (disable_ipv6)"));
+        let sentence = format!("IPv6 is disabled on {interface} (disable_ipv6)");
+        against.push(Why::new(Code::Ipv6Disabled, sentence));
     }
     let mtu = read(&file("mtu"))?.and_then(|value| value.parse().ok());
     Ok((against, mtu))

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use super::reason::Reason;
 use super::subsystem::Subsystem;
 use crate::fib::netlink::{DumpError, Exchange, Request};
+use crate::fib::why::Code;
 
 static XFRM_USER: Subsystem = Subsystem::of_module("xfrm_user");
 
@@ -33,7 +34,7 @@ pub(super) fn reasons() -> Result<Vec<Reason>, DumpError> {
     let mut reasons = Vec::new();
     if forward > 0 || out > 0 {
         reasons.push(Reason::everywhere(
-            "xfrm",
+            Code::Xfrm,
             format!(
                 "IPsec: {forward} policies for forwarded and {out} for outgoing packets \
                  (`ip xfrm policy`)"
@@ -42,7 +43,7 @@ pub(super) fn reasons() -> Result<Vec<Reason>, DumpError> {
     }
     if blocks {
         reasons.push(Reason::everywhere(
-            "xfrm",
+            Code::Xfrm,
             "IPsec: packets without a policy are blocked (`ip xfrm policy getdefault`)",
         ));
     }
