@@ -29,20 +29,18 @@ mod control {
     mod action;
     mod answer;
     mod converse;
+    mod packet;
     mod protocol;
     mod serve;
     mod source;
     mod stream;
 
-    use std::{
-        net::IpAddr,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
     use anyhow::{Result, bail};
     use serde_json::Value;
 
-    pub(crate) use self::{action::Action, source::Source};
+    pub(crate) use self::{action::Action, packet::Packet, source::Source};
     use self::{
         protocol::{
             AuditReport, CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status,
@@ -74,8 +72,8 @@ mod control {
         fn interfaces(&self) -> Result<Vec<InterfaceEntry>> {
             Ok(Vec::new())
         }
-        fn get(&self, address: IpAddr) -> Result<Explanation> {
-            bail!("nothing is known of {address}")
+        fn get(&self, packet: &Packet) -> Result<Explanation> {
+            bail!("nothing is known of {}", packet.dst)
         }
         fn act(&self, action: Action) -> Result<String> {
             let told = action.to_string();

@@ -155,6 +155,7 @@ impl EventLoop {
             generations: writer.generations().context("cannot open the generations")?,
             measured: Measured::new().context("cannot set up the histograms")?,
             flags: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
             pressure: AtomicU8::new(0),
             adjustments: Default::default(),
             started,
@@ -342,7 +343,9 @@ impl EventLoop {
         let reading = self.clock_reader.read(&mut self.ebpf)?;
         self.shared.clock.set(reading);
         self.config.deadline = reading.jiffies + self.shared.clock.seconds(PROMISE.as_secs());
-        self.writer.write_config(&self.config)
+        self.writer.write_config(&self.config)?;
+        self.shared.note_deadline(self.config.deadline);
+        Ok(())
     }
 
     /// Takes in what the kernel said.

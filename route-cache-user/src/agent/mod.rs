@@ -124,6 +124,7 @@ pub(crate) struct Shared {
     pub(crate) measured: Measured,
     /// Flags of the config line, as last written.
     flags: AtomicU64,
+    deadline: AtomicU64,
     pressure: AtomicU8,
     adjustments: [AtomicU64; 2],
     state: RwLock<State>,
@@ -210,6 +211,15 @@ impl Shared {
 
     fn note_flags(&self, flags: u64) {
         self.flags.store(flags, Ordering::Relaxed);
+    }
+
+    /// Jiffies up to which the tables are vouched for.
+    pub(crate) fn deadline(&self) -> u64 {
+        self.deadline.load(Ordering::Relaxed)
+    }
+
+    fn note_deadline(&self, deadline: u64) {
+        self.deadline.store(deadline, Ordering::Relaxed);
     }
 
     /// The level of memory pressure.

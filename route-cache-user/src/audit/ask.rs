@@ -115,7 +115,7 @@ impl Asker {
     }
 
     /// What the kernel answers, or why it refuses.
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &mut self,
         question: Request,
         parse: impl Fn(&Message<'_>) -> Result<T, Malformed>,
@@ -145,7 +145,7 @@ fn question(dst: IpAddr, ingress: Option<Ingress>, flags: u32) -> Request {
     }
 }
 
-fn parse(message: &Message<'_>, dst: IpAddr) -> Result<Resolved, Malformed> {
+pub(super) fn parse(message: &Message<'_>, dst: IpAddr) -> Result<Resolved, Malformed> {
     // struct rtmsg
     let (&[_, _, _, _, _, _, _, kind, ..], attributes) = message.split::<12>()?;
     let mut hop = Hop { ifindex: 0, address: dst };
@@ -195,7 +195,7 @@ fn expiry(attribute: &Attribute<'_>) -> Result<i32, Malformed> {
     Attribute { value, ..*attribute }.i32()
 }
 
-fn parse_address(attribute: &Attribute<'_>) -> Result<IpAddr, Malformed> {
+pub(super) fn parse_address(attribute: &Attribute<'_>) -> Result<IpAddr, Malformed> {
     let four = <[u8; 4]>::try_from(attribute.value).map(IpAddr::from);
     let address = four.or_else(|_| <[u8; 16]>::try_from(attribute.value).map(IpAddr::from));
     address.map_err(|_| Malformed::Value(attribute.kind))

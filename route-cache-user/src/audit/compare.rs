@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use crate::fib::{message::Ifindex, verdict::kind_name};
 
 /// RTN_UNICAST (include/uapi/linux/rtnetlink.h).
-pub(super) const UNICAST: u8 = 1;
+pub(crate) const UNICAST: u8 = 1;
 
 /// Where a packet goes: to this neighbour, by this interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

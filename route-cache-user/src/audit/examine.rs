@@ -12,8 +12,10 @@ use super::{
 use crate::{
     fib::{
         family::{IpFamily, NetFamily},
+        message::Address,
         mirror::Fib,
         netlink::DumpError,
+        tables::Tables,
         verdict::HopKey,
     },
     maps::Generations,
@@ -90,19 +92,26 @@ pub(crate) fn ingresses(fib: &Fib) -> Vec<Ingress> {
         .addresses
         .iter()
         .filter(|address| fib.is_attached(address.ifindex))
-        .filter(|address| !is_link_local(address.local))
         .filter(|address| fib.ingress(IpFamily::of(address.local), address.ifindex).is_empty())
         .filter_map(|address| {
-            let net = IpNet::new(address.local, address.prefix_len).ok()?;
-            let is_own = |host| tables.addresses.iter().any(|own| own.local == host);
-            // The subnet-router anycast address is no source.
-            let is_anycast = |host| net.addr().is_ipv6() && host == net.network();
-            let source = net.hosts().find(|host| !is_own(*host) && !is_anycast(*host))?;
+            let source = host_on(tables, address)?;
             Some(Ingress { ifindex: address.ifindex, source })
         })
         .collect();
     ingresses.sort_unstable_by_key(|ingress| (ingress.ifindex, ingress.source));
     ingresses
+}
+
+/// A host on the link of an address, whose packets may be forwarded.
+pub(crate) fn host_on(tables: &Tables, address: &Address) -> Option<IpAddr> {
+    if is_link_local(address.local) {
+        return None;
+    }
+    let net = IpNet::new(address.local, address.prefix_len).ok()?;
+    let is_own = |host| tables.addresses.iter().any(|own| own.local == host);
+    // The subnet-router anycast address is no source.
+    let is_anycast = |host| net.addr().is_ipv6() && host == net.network();
+    net.hosts().find(|host| !is_own(*host) && !is_anycast(*host))
 }
 
 /// Nothing that comes from such an address is forwarded.

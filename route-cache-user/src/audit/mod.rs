@@ -17,6 +17,7 @@ pub(crate) mod ask;
 mod caught_up;
 pub(crate) mod compare;
 pub(crate) mod examine;
+pub(crate) mod route_get;
 mod sampler;
 
 #[cfg(test)]

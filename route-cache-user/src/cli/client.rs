@@ -56,7 +56,7 @@ pub(super) fn ask_and_print(
             printer.print_those(family, of, listings::next_hops)
         }
         Request::Interfaces {} => printer.print(listings::interfaces),
-        Request::Get { .. } => printer.print(explain::write),
+        Request::Get { .. } => printer.print(|answer, out| explain::write(&answer, out)),
         Request::Audit {} => return printer.print_audit(),
         Request::Set { .. } | Request::Flush { .. } | Request::Drain {} | Request::Purge { .. } => {
             printer.print(what_was_done)

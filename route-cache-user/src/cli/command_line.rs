@@ -13,12 +13,12 @@ use clap::{
 
 use ipnet::IpNet;
 
-use super::{AgentOptions, config_check};
+use super::{AgentOptions, config_check, packet::PacketWords};
 use crate::{
     config::{
         ConfigFile, Environment, Options, Problems, STANDARD_PATH, Setting, Settings, Sources,
     },
-    control::protocol::Request,
+    control::{Packet, protocol::Request},
     fib::family::IpFamily,
 };
 
@@ -132,8 +132,9 @@ Examples:
     route-cache config check
   Is it working, and if not, why not?
     route-cache status
-  What happens to a packet to 192.0.2.1?
+  What happens to a packet to 192.0.2.1, and to one that eth0 receives?
     route-cache get 192.0.2.1
+    route-cache get 192.0.2.1 from 198.51.100.7 iif eth0
   The ten clones that forwarded most:
     route-cache show clones --json | jq -r 'sort_by(-.packets)[:10][] | \"\\(.dst) \\(.packets)\"'
   Let idle clones live for five minutes from now on, and watch what happens:
@@ -161,11 +162,10 @@ pub(crate) enum ClientCommand {
         #[command(flatten)]
         format: Format,
     },
-    /// Explain what happens to a packet to an address, and why
+    /// Explain step by step what happens to a packet, and what the kernel would do with it
     Get {
-        /// Destination address
-        #[arg(value_name = "ADDR")]
-        address: IpAddr,
+        #[command(flatten)]
+        packet: PacketWords,
         #[command(flatten)]
         format: Format,
     },
@@ -271,7 +271,9 @@ impl ClientCommand {
             ClientCommand::Show { listing: Listing::Routes, .. } => Request::Routes {},
             ClientCommand::Show { listing: Listing::NextHops, .. } => Request::NextHops {},
             ClientCommand::Show { listing: Listing::Interfaces, .. } => Request::Interfaces {},
-            ClientCommand::Get { address, .. } => Request::Get { address },
+            ClientCommand::Get { packet: PacketWords(Packet { dst, from, iif }), .. } => {
+                Request::Get { address: dst, from, iif }
+            }
             ClientCommand::Audit(_) => Request::Audit {},
             ClientCommand::Set { name, value } => Request::Set { name, value },
             ClientCommand::Flush { prefix, dev, family } => Request::Flush { prefix, dev, family },

@@ -5,19 +5,30 @@ use std::{
     io::{self, Write},
 };
 
-use super::{duration::human, table::printable};
-use crate::control::protocol::{CloneEntry, Explanation, MemberEntry, NextHopEntry, RouteEntry};
+use super::{
+    duration::human,
+    table::{Align::Left, Table, printable},
+};
+use crate::control::protocol::{
+    CloneEntry, Explanation, KernelAnswer, MemberEntry, NextHopEntry, RouteEntry, StepEntry,
+};
 
-pub(super) fn write(explanation: Explanation, out: &mut dyn Write) -> io::Result<()> {
-    let Explanation { dst, outcome, reason, route, next_hop, members, mut clones } = explanation;
+pub(super) fn write(explanation: &Explanation, out: &mut dyn Write) -> io::Result<()> {
+    let Explanation { dst, from, iif, outcome, reason, route, next_hop, members, .. } = explanation;
+    let mut asked = vec![("destination", dst.to_string())];
+    asked.extend(from.map(|from| ("source", from.to_string())));
+    asked.extend(iif.clone().map(|iif| ("interface", iif)));
+    write_lines(&asked, out)?;
+    writeln!(out)?;
+    step_table(&explanation.steps).write("", out)?;
+    writeln!(out)?;
     let verdict = match outcome.starts_with("forwarded_") {
         true => format!("forwarded by XDP ({outcome})"),
         false => format!("left to the kernel ({outcome})"),
     };
     let mut lines = vec![
-        ("destination", dst.to_string()),
         ("verdict", verdict),
-        ("because", reason),
+        ("because", reason.clone()),
         ("route", route.as_ref().map_or_else(none, describe_route)),
     ];
     if members.is_empty() {
@@ -25,13 +36,33 @@ pub(super) fn write(explanation: Explanation, out: &mut dyn Write) -> io::Result
     }
     let headings = std::iter::once("next hops").chain(std::iter::repeat(""));
     lines.extend(headings.zip(members.iter().map(describe_member)));
+    let mut clones: Vec<_> = explanation.clones.iter().collect();
     clones.sort_by_key(|clone| clone.cpu);
     if clones.is_empty() {
         lines.push(("clones", none()));
     }
     let headings = std::iter::once("clones").chain(std::iter::repeat(""));
-    lines.extend(headings.zip(clones.iter().map(describe_clone)));
+    lines.extend(headings.zip(clones.into_iter().map(describe_clone)));
+    let KernelAnswer { question, answer, error, agreement, reason } = &explanation.kernel;
+    lines.push(("asked", question.clone()));
+    lines.push(("kernel", answer.as_ref().or(error.as_ref()).cloned().unwrap_or_else(none)));
+    lines.push(("compared", format!("{agreement}: {reason}")));
+    write_lines(&lines, out)
+}
+
+fn write_lines(lines: &[(&str, String)], out: &mut dyn Write) -> io::Result<()> {
     lines.iter().try_for_each(|(heading, text)| writeln!(out, "{heading:<11}  {}", printable(text)))
+}
+
+/// What the data plane looks at, in its order.
+fn step_table(steps: &[StepEntry]) -> Table<3> {
+    let mut table = Table::new([("STEP", Left), ("RESULT", Left), ("WHY", Left)]);
+    for StepEntry { step, result, codes, reason, .. } in steps {
+        let codes =
+            if codes.is_empty() { String::new() } else { format!("{}: ", codes.join(", ")) };
+        table.row([step.clone(), result.clone(), format!("{codes}{reason}")]);
+    }
+    table
 }
 
 fn none() -> String {

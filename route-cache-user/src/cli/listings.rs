@@ -6,7 +6,7 @@ use super::{
     duration::human,
     table::{
         Align::{Left, Right},
-        Table, or_dash, yes_or_why,
+        Table, or_dash, with_codes, yes_or_why,
     },
 };
 use crate::control::protocol::{CloneEntry, InterfaceEntry, NextHopEntry, RouteEntry};
@@ -136,8 +136,10 @@ pub(super) fn interface_table(interfaces: &[InterfaceEntry]) -> Table<9> {
 
 /// What stands against both families or IPv4, then what stands against IPv6 alone.
 fn reasons(interface: &InterfaceEntry) -> String {
-    let of_ipv6 = interface.ipv6.reasons.iter().filter(|why| !interface.reasons.contains(why));
-    let of_ipv6 = of_ipv6.map(|why| format!("IPv6: {why}"));
-    let all: Vec<_> = interface.reasons.iter().cloned().chain(of_ipv6).collect();
+    let mut all = with_codes(&interface.codes, &interface.reasons);
+    let of_ipv6 = with_codes(&interface.ipv6.codes, &interface.ipv6.reasons);
+    let alone = of_ipv6.iter().filter(|why| !all.contains(why));
+    let alone: Vec<_> = alone.map(|why| format!("IPv6: {why}")).collect();
+    all.extend(alone);
     if all.is_empty() { "-".to_owned() } else { all.join("; ") }
 }

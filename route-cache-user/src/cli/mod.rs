@@ -19,6 +19,7 @@ mod explain;
 mod happenings;
 mod listings;
 mod monitor;
+mod packet;
 mod status;
 mod table;
 

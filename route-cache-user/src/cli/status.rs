@@ -10,10 +10,10 @@ use super::{
     listings::interface_table,
     table::{
         Align::{Left, Right},
-        Table, printable,
+        Table, printable, with_codes,
     },
 };
-use crate::control::protocol::{RedirectErrorEntry, Status};
+use crate::control::protocol::{FamilyStatus, RedirectErrorEntry, Status};
 
 pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     write_verdict(status, out)?;
@@ -51,8 +51,9 @@ fn write_verdict(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         Some(netns) => writeln!(out, ", serving network namespace {}", printable(netns))?,
         None => writeln!(out)?,
     }
-    write_family("IPv4", status.accelerating, &status.reasons, out)?;
-    write_family("IPv6", status.ipv6.accelerating, &status.ipv6.reasons, out)
+    let FamilyStatus { accelerating, reasons, codes } = &status.ipv6;
+    write_family("IPv4", status.accelerating, &with_codes(&status.codes, &status.reasons), out)?;
+    write_family("IPv6", *accelerating, &with_codes(codes, reasons), out)
 }
 
 fn write_family(

@@ -84,6 +84,11 @@ pub(super) fn yes_or_why(yes: bool, why: &[impl AsRef<str>]) -> String {
     }
 }
 
+/// Each reason behind its code.
+pub(super) fn with_codes(codes: &[String], reasons: &[String]) -> Vec<String> {
+    codes.iter().zip(reasons).map(|(code, reason)| format!("{code}: {reason}")).collect()
+}
+
 /// Without control characters, which the kernel allows in the name of an interface and a terminal would obey.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
     if text.contains(char::is_control) {

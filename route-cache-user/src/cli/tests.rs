@@ -246,6 +246,10 @@ fn wrong_commands_are_usage_errors() {
         "get",
         "get banana",
         "get 1.2.3",
+        "get 192.0.2.1 from",
+        "get 192.0.2.1 from 2001:db8::1",
+        "get 192.0.2.1 iif no/name",
+        "get 192.0.2.1 mark 1",
         "status now",
         "audit 192.0.2.1",
         "config",
@@ -297,6 +301,8 @@ fn status_says_whether_it_works_and_counts_what_happened() {
     let status = shown("status");
     assert!(status.starts_with("route-cache 0.1.0, pid 4711, up 2h3m"), "{status}");
     assert!(status.contains("IPv4: accelerating\n"));
+    assert!(status.contains("\n  forwarding: IPv6 forwarding is off"), "{status}");
+    assert!(status.contains("not_attached: the driver has no XDP"), "{status}");
     assert!(status.contains("forwarded_clone  1234567  100.0%  120987566\n"));
     assert!(!status.contains("pass_ttl"), "outcomes that never happened are left out");
     assert!(status.contains("next hops         incomplete 1, usable 1\n"));
@@ -336,17 +342,33 @@ fn tables_have_one_line_a_record_and_no_control_characters() {
 fn get_reads_as_an_explanation() {
     let text = shown("get 198.51.100.0");
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[0], "destination  198.51.100.0");
-    assert_eq!(lines[1], "verdict      forwarded by XDP (forwarded_clone)");
     assert_eq!(
-        lines[3],
+        lines[..7],
+        [
+            "destination  198.51.100.0",
+            "",
+            "STEP       RESULT     WHY",
+            "interface  not_asked  give `iif NAME`",
+            "route      ok         198.51.100.0/24 of table main",
+            "",
+            "verdict      forwarded by XDP (forwarded_clone)",
+        ]
+    );
+    assert_eq!(
+        lines[8],
         "route        198.51.100.0/24 via 192.0.2.254 dev eth1 table main metric 0"
     );
-    assert!(lines[5].starts_with("clones       cpu 0: 617283 packets"));
-    assert!(lines[6].starts_with("             cpu 1: "));
-    let text = shown("get 203.0.113.1");
+    assert!(lines[10].starts_with("clones       cpu 0: 617283 packets"));
+    assert!(lines[11].starts_with("             cpu 1: "));
+    let text = shown("get 203.0.113.1 from 192.0.2.9 iif eth0");
+    assert!(
+        text.starts_with("destination  203.0.113.1\nsource       192.0.2.9\ninterface    eth0\n"),
+        "{text}"
+    );
     assert!(text.contains("verdict      left to the kernel (pass_no_route)\n"), "{text}");
-    assert!(text.ends_with("clones       none\n"), "{text}");
+    assert!(text.contains("clones       none\n"), "{text}");
+    assert!(text.contains("kernel       RTNETLINK answers: Network is unreachable?\n"), "{text}");
+    assert!(text.ends_with("compared     kernel_decides: the kernel decides\n"), "{text}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn parse_family(text: &str) -> Result<IpFamily> {
 }
 
 /// A name that the kernel would allow (dev_valid_name).
-fn interface(name: &str) -> Result<String> {
+pub(super) fn interface(name: &str) -> Result<String> {
     let forbidden = |byte: u8| byte.is_ascii_whitespace() || byte == b'/' || byte == b':';
     if matches!(name, "" | "." | "..") || name.len() > 15 || name.bytes().any(forbidden) {
         bail!("'{}' cannot be the name of an interface", start_of(name));

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    Action, Source,
+    Action, Packet, Source,
     protocol::{Answer, Done, Request},
 };
 
@@ -16,7 +16,10 @@ pub(super) fn answer(source: &dyn Source, request: &Request) -> Vec<u8> {
         Request::Routes {} => line(source.routes()),
         Request::NextHops {} => line(source.next_hops()),
         Request::Interfaces {} => line(source.interfaces()),
-        Request::Get { address } => line(source.get(*address)),
+        Request::Get { address, from, iif } => {
+            let packet = Packet::new(*address, *from, iif.as_deref());
+            line(packet.and_then(|packet| source.get(&packet)))
+        }
         Request::Audit {} => line(source.audit()),
         Request::Set { name, value } => act(source, Action::set(name, value)),
         Request::Flush { prefix, dev, family } => {

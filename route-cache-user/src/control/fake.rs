@@ -16,11 +16,11 @@ use anyhow::{Result, bail};
 use route_cache_common::Outcome;
 
 use super::{
-    Action, Source,
+    Action, Packet, Source,
     protocol::{
         AuditReport, AuditedClone, CloneEntry, CloneTable, Count, Explanation, FamilyInterface,
-        FamilyStatus, InterfaceEntry, NextHopEntry, RedirectErrorEntry, RouteEntry, SettingEntry,
-        Status, Tiers, Timeout, Walked,
+        FamilyStatus, InterfaceEntry, KernelAnswer, NextHopEntry, RedirectErrorEntry, RouteEntry,
+        SettingEntry, Status, StepEntry, Tiers, Timeout, Walked,
     },
 };
 use crate::events::{Event, Journal};
@@ -77,9 +77,11 @@ impl Source for Fake {
             netns: Some("router".into()),
             accelerating: true,
             reasons: Vec::new(),
+            codes: Vec::new(),
             ipv6: FamilyStatus {
                 accelerating: false,
                 reasons: vec!["IPv6 forwarding is off (net.ipv6.conf.all.forwarding)".into()],
+                codes: vec!["forwarding".into()],
             },
             settings: BTreeMap::from([(
                 "rtexpire".to_owned(),
@@ -185,11 +187,13 @@ impl Source for Fake {
             accelerating: reasons.is_empty(),
             egress: reasons.is_empty(),
             reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+            codes: reasons.iter().map(|_| "not_attached".to_owned()).collect(),
             redirect_errors: Some(if name == "eth1" { 17 } else { 0 }),
             ipv6: FamilyInterface {
                 accelerating: reasons.is_empty(),
                 egress: reasons.is_empty(),
                 reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+                codes: reasons.iter().map(|_| "not_attached".to_owned()).collect(),
             },
         };
         Ok(vec![
@@ -199,24 +203,43 @@ impl Source for Fake {
         ])
     }
 
-    fn get(&self, address: IpAddr) -> Result<Explanation> {
+    fn get(&self, packet: &Packet) -> Result<Explanation> {
         self.works()?;
-        let covered = address.to_string().starts_with("198.51.100.");
+        let Packet { dst, from, iif } = packet.clone();
+        let covered = dst.to_string().starts_with("198.51.100.");
+        let step = |step: &str, result: &str, outcome: Option<Outcome>, reason: &str| StepEntry {
+            step: step.into(),
+            result: result.into(),
+            outcome: outcome.map(|outcome| outcome.name().into()),
+            codes: Vec::new(),
+            reason: reason.into(),
+        };
+        let (outcome, reason, last) = if covered {
+            let last = step("route", "ok", None, "198.51.100.0/24 of table main");
+            (Outcome::ForwardedClone, "a clone of 198.51.100.0/24 is current", last)
+        } else {
+            let outcome = Outcome::PassNoRoute;
+            let last = step("route", "passes", Some(outcome), "no route covers it");
+            (outcome, "no route covers it", last)
+        };
         Ok(Explanation {
-            dst: address,
-            outcome: if covered { Outcome::ForwardedClone } else { Outcome::PassNoRoute }
-                .name()
-                .into(),
-            reason: if covered {
-                "a clone of 198.51.100.0/24 is current"
-            } else {
-                "no route covers it"
-            }
-            .into(),
+            dst,
+            from,
+            iif,
+            steps: vec![step("interface", "not_asked", None, "give `iif NAME`"), last],
+            outcome: outcome.name().into(),
+            reason: reason.into(),
             route: self.routes()?.into_iter().next().filter(|_| covered),
             next_hop: self.next_hops()?.into_iter().next().filter(|_| covered),
             members: Vec::new(),
-            clones: self.clones()?.into_iter().filter(|clone| clone.dst == address).collect(),
+            clones: self.clones()?.into_iter().filter(|clone| clone.dst == dst).collect(),
+            kernel: KernelAnswer {
+                question: format!("ip route get {dst}"),
+                answer: None,
+                error: Some("RTNETLINK answers: Network is unreachable\x1b".into()),
+                agreement: "kernel_decides".into(),
+                reason: "the kernel decides".into(),
+            },
         })
     }
 
@@ -273,8 +296,8 @@ impl Source for Live {
     fn interfaces(&self) -> Result<Vec<InterfaceEntry>> {
         Fake::default().interfaces()
     }
-    fn get(&self, address: IpAddr) -> Result<Explanation> {
-        Fake::default().get(address)
+    fn get(&self, packet: &Packet) -> Result<Explanation> {
+        Fake::default().get(packet)
     }
     fn audit(&self) -> Result<AuditReport> {
         Fake::default().audit()

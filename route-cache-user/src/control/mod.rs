@@ -15,6 +15,7 @@ mod answer;
 mod bind;
 mod connect;
 mod converse;
+mod packet;
 pub(crate) mod protocol;
 mod serve;
 mod source;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     action::Action,
     bind::bind,
     connect::connect,
+    packet::Packet,
     serve::{Limits, serve},
     source::Source,
 };

@@ -24,10 +24,16 @@ pub(crate) enum Request {
     NextHops {},
     /// All [`InterfaceEntry`]s.
     Interfaces {},
-    /// What happens to a packet to this address: an [`Explanation`].
+    /// What happens to a packet: an [`Explanation`].
     Get {
         /// Destination.
         address: IpAddr,
+        /// Source.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<IpAddr>,
+        /// The interface it comes in by.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        iif: Option<String>,
     },
     /// Asks the kernel about every clone: an [`AuditReport`].
     Audit {},
@@ -106,6 +112,8 @@ pub(crate) struct Status {
     pub(crate) accelerating: bool,
     /// Why not, one sentence each; empty while accelerating.
     pub(crate) reasons: Vec<String>,
+    /// The code of each of them, in the same order.
+    pub(crate) codes: Vec<String>,
     /// The same of IPv6.
     pub(crate) ipv6: FamilyStatus,
     /// Effective settings, by name.
@@ -170,6 +178,8 @@ pub(crate) struct FamilyStatus {
     pub(crate) accelerating: bool,
     /// Why not, one sentence each; empty while accelerating.
     pub(crate) reasons: Vec<String>,
+    /// The code of each of them, in the same order.
+    pub(crate) codes: Vec<String>,
 }
 
 /// One setting.
@@ -347,6 +357,8 @@ pub(crate) struct InterfaceEntry {
     pub(crate) egress: bool,
     /// What stands against either.
     pub(crate) reasons: Vec<String>,
+    /// The code of each of them, in the same order.
+    pub(crate) codes: Vec<String>,
     /// Redirected packets lost here since start, for any cause; nothing if they are not counted.
     pub(crate) redirect_errors: Option<u64>,
     /// The same of IPv6.
@@ -362,13 +374,21 @@ pub(crate) struct FamilyInterface {
     pub(crate) egress: bool,
     /// What stands against either.
     pub(crate) reasons: Vec<String>,
+    /// The code of each of them, in the same order.
+    pub(crate) codes: Vec<String>,
 }
 
-/// What happens to a packet to an address, and why.
+/// What happens to a packet, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Explanation {
     /// The address asked for.
     pub(crate) dst: IpAddr,
+    /// The source asked about, if any was.
+    pub(crate) from: Option<IpAddr>,
+    /// The interface asked about, if any was.
+    pub(crate) iif: Option<String>,
+    /// What the data plane looks at, in its order. The first step that passes decides.
+    pub(crate) steps: Vec<StepEntry>,
     /// Outcome name, as in the metrics; a clone's or a route's if it would be forwarded.
     pub(crate) outcome: String,
     /// One sentence.
@@ -381,6 +401,39 @@ pub(crate) struct Explanation {
     pub(crate) members: Vec<MemberEntry>,
     /// Its clones on all CPUs.
     pub(crate) clones: Vec<CloneEntry>,
+    /// What the kernel says to the same question.
+    pub(crate) kernel: KernelAnswer,
+}
+
+/// One step of a packet through the data plane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepEntry {
+    /// Its stable name: `promise`, `family`, `interface`, `destination`, `source`, `reverse_path`, `tiers`, `clones`, `route`,
+    /// `next_hop`, `egress`, `same_interface`, `mtu`.
+    pub(crate) step: String,
+    /// `ok`, `passes`, or `not_asked` if it depends on what was not given.
+    pub(crate) result: String,
+    /// The outcome of packets that end here.
+    pub(crate) outcome: Option<String>,
+    /// The codes of the reasons to stand aside that are in force here.
+    pub(crate) codes: Vec<String>,
+    /// For people.
+    pub(crate) reason: String,
+}
+
+/// What the kernel says of a packet (RTM_GETROUTE).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KernelAnswer {
+    /// The question, as one would put it to `ip`.
+    pub(crate) question: String,
+    /// Its route, as `ip route get` prints it.
+    pub(crate) answer: Option<String>,
+    /// Why there is none, as `ip route get` prints it.
+    pub(crate) error: Option<String>,
+    /// `agrees`, `differs`, `kernel_decides` if the packet is left to it, or `unknown`.
+    pub(crate) agreement: String,
+    /// For people.
+    pub(crate) reason: String,
 }
 
 /// What asking the kernel about every clone came to.

@@ -1,11 +1,11 @@
 //! What the control socket and the metrics ask of the agent.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Result;
 
 use super::{
-    Action,
+    Action, Packet,
     protocol::{
         AuditReport, CloneEntry, Explanation, InterfaceEntry, NextHopEntry, RouteEntry, Status,
     },
@@ -30,8 +30,8 @@ pub(crate) trait Source: Send + Sync + 'static {
     fn histograms(&self) -> Vec<prometheus::Histogram> {
         Vec::new()
     }
-    /// What happens to a packet to this address.
-    fn get(&self, address: IpAddr) -> Result<Explanation>;
+    /// What happens to a packet.
+    fn get(&self, packet: &Packet) -> Result<Explanation>;
     /// What the kernel says of every clone.
     fn audit(&self) -> Result<AuditReport>;
     /// Does it, and says in a sentence for people what was done.

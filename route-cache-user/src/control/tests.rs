@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{IpAddr, Shutdown},
+    net::Shutdown,
     os::unix::{
         fs::{MetadataExt, PermissionsExt, symlink},
         net::{UnixDatagram, UnixListener, UnixStream},
@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{
-    Action, Limits, Source, bind,
+    Action, Limits, Packet, Source, bind,
     bind::SocketGuard,
     connect,
     fake::{Fake, Place},
@@ -111,6 +111,11 @@ fn every_question_gets_its_answer_in_one_line() {
     }
     let answer = server.ask(b"{\"command\":\"get\",\"address\":\"198.51.100.0\"}\n");
     assert_eq!(answer["ok"]["outcome"], "forwarded_clone");
+    let question = r#"{"command":"get","address":"198.51.100.0","from":"192.0.2.9","iif":"eth0"}"#;
+    let answer = &server.ask(format!("{question}\n").as_bytes())["ok"];
+    assert_eq!((&answer["from"], &answer["iif"]), (&"192.0.2.9".into(), &"eth0".into()));
+    assert_eq!(answer["steps"][1]["step"], "route");
+    assert_eq!(answer["kernel"]["agreement"], "kernel_decides");
 }
 
 #[test]
@@ -142,6 +147,12 @@ fn garbage_is_answered_with_what_is_wrong_and_the_next_client_is_served() {
         (b"{\"command\":\"get\"}\n", "address"),
         (b"{\"command\":\"get\",\"address\":\"1.2.3\"}\n", "address"),
         (b"{\"command\":\"get\",\"address\":\"1.2.3.4\",\"port\":1}\n", "port"),
+        (b"{\"command\":\"get\",\"address\":\"1.2.3.4\",\"from\":\"x\"}\n", "invalid IP address"),
+        (b"{\"command\":\"get\",\"address\":\"1.2.3.4\",\"from\":\"::1\"}\n", "one family"),
+        (
+            b"{\"command\":\"get\",\"address\":\"1.2.3.4\",\"iif\":\"a/b\"}\n",
+            "the name of an interface",
+        ),
         (b"{\"command\":\"status\",\"more\":1}\n", "more"),
         (binary, "not a request"),
         (&nested, "not a request"),
@@ -244,8 +255,8 @@ impl Source for Stuck {
     fn interfaces(&self) -> anyhow::Result<Vec<InterfaceEntry>> {
         Ok(Vec::new())
     }
-    fn get(&self, address: IpAddr) -> anyhow::Result<Explanation> {
-        Fake::default().get(address)
+    fn get(&self, packet: &Packet) -> anyhow::Result<Explanation> {
+        Fake::default().get(packet)
     }
     fn audit(&self) -> anyhow::Result<AuditReport> {
         Fake::default().audit()

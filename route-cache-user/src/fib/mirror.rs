@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use route_cache_common::{Action, ClonedRoute, NextHopId, Outcome, Route, V4, V6};
+use route_cache_common::{Action, ClonedRoute, NextHopId, Outcome, Port, Route, V4, V6};
 
 use super::{
     family::{IpFamily, NetFamily},
@@ -228,6 +228,21 @@ impl Fib {
             Some(None) => true,
             Some(Some(devices)) => devices.contains(&ifindex),
         }
+    }
+
+    /// Flags of the word of an ingress interface, as it was last written; nothing if it forwards nothing.
+    pub(crate) fn port_flags(&self, ifindex: Ifindex) -> Option<u16> {
+        self.ports.get(&ifindex).map(|word| Port::unpack(*word).flags)
+    }
+
+    /// Whether an address is one of the host's own, or a broadcast address, so that nothing may come from it.
+    pub(crate) fn is_own_source(&self, address: Ipv4Addr) -> bool {
+        self.locals.contains(&address)
+    }
+
+    /// Whether every source is looked up in the routes.
+    pub(crate) const fn checks_sources(&self) -> bool {
+        self.ways_back.are_checked
     }
 
     /// Redirects to an interface fail, or may be tried again.

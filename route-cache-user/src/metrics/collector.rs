@@ -1,6 +1,6 @@
 //! The agent's status as metric families.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use prometheus::{
     Histogram, Registry, TextEncoder,
@@ -70,6 +70,7 @@ impl Collector for Snapshot {
                 samples.add(&of::INTERFACE_ACCELERATING, labels, f64::from(accelerating));
             }
         }
+        collect_reasons(status, &mut samples);
         for error in &status.redirect_errors {
             let labels = [error.interface.as_str(), error.cause.as_str()];
             samples.add(&of::REDIRECT_ERRORS, labels, error.packets as f64);
@@ -119,6 +120,23 @@ impl Collector for Snapshot {
         }
         samples.add(&of::BUILD_INFO, [&status.version], 1.0);
         samples.0.into_values().collect()
+    }
+}
+
+/// A reason may be in force for several objects of one interface: it is one.
+fn collect_reasons(status: &Status, samples: &mut Samples) {
+    let mut reasons = BTreeSet::new();
+    let mut add = |family: &'static str, interface: &str, codes: &[String]| {
+        reasons.extend(codes.iter().map(|code| (family, interface.to_owned(), code.clone())));
+    };
+    add("ipv4", "", &status.codes);
+    add("ipv6", "", &status.ipv6.codes);
+    for interface in &status.interfaces {
+        add("ipv4", &interface.name, &interface.codes);
+        add("ipv6", &interface.name, &interface.ipv6.codes);
+    }
+    for (family, interface, code) in &reasons {
+        samples.add(&of::STANDS_ASIDE, [family, interface, code], 1.0);
     }
 }
 

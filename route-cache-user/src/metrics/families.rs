@@ -40,6 +40,8 @@ families! {
         "1 if the XDP program is attached (mode native or skb), 0 if it is wanted and is not (mode none).";
     INTERFACE_ACCELERATING = GAUGE "route_cache_interface_accelerating" ["family", "interface"]
         "1 if packets of the family received on the interface may be forwarded by XDP.";
+    STANDS_ASIDE = GAUGE "route_cache_stands_aside" ["family", "interface", "reason"]
+        "1 for each reason in force to leave packets of a family to the kernel: all of them, or those of an interface.";
     CLONES = GAUGE "route_cache_clones" ["family", "cpu"]
         "Cloned host routes in the table of a CPU.";
     CLONE_CAPACITY = GAUGE "route_cache_clone_capacity" ["family", "cpu"]

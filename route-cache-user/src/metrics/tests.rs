@@ -90,6 +90,7 @@ fn a_scrape_shows_every_family_with_its_values() {
         "route_cache_interface_accelerating{family=\"ipv4\",interface=\"eth1\"} 1",
         "route_cache_accelerating{family=\"ipv4\"} 1",
         "route_cache_accelerating{family=\"ipv6\"} 0",
+        "route_cache_stands_aside{family=\"ipv6\",interface=\"\",reason=\"forwarding\"} 1",
         "route_cache_map_memory_bytes 31457280",
         "route_cache_build_info{version=\"0.1.0\"} 1",
         "route_cache_uptime_seconds 7384.5",
@@ -118,6 +119,21 @@ fn promtool_has_nothing_to_say_about_a_scrape() {
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
     assert_eq!(String::from_utf8_lossy(&said), "");
+}
+
+#[test]
+fn the_alerts_are_rules_over_metrics_that_there_are() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/alerts.yml");
+    let checked = Command::new("promtool").args(["check", "rules", file]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let text = std::fs::read_to_string(file).unwrap();
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c| !is_of_name(c));
+    let named: BTreeSet<_> = words.filter(|word| word.starts_with("route_cache_")).collect();
+    assert!(named.contains(families::STANDS_ASIDE.name), "{named:?}");
+    for name in named {
+        assert!(families::ALL.iter().any(|family| family.name == name), "{name}");
+    }
 }
 
 #[test]

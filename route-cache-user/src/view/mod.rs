@@ -1,17 +1,21 @@
 //! What the agent tells about itself, read when asked.
 //!
-//! [`rows`]: the listings; [`explain`]: why a packet goes where it goes.
+//! [`rows`]: the listings; [`explain`]: why a packet goes where it goes; [`standing`]: what stands aside, and why.
 
 mod explain;
 mod members;
 mod rows;
+mod standing;
 
-use std::{collections::BTreeMap, net::IpAddr, ops::Bound, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, ops::Bound, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use route_cache_common::{Config, Outcome, Tally, V4, V6};
 
-use self::rows::{HOP_STATES, HopNames, clone_entry, hop_entry, hop_state, route_entry};
+use self::{
+    explain::{Destination, Steps},
+    rows::{HOP_STATES, HopNames, clone_entry, hop_entry, hop_state, route_entry},
+};
 use crate::{
     agent::{
         Shared, State,
@@ -21,11 +25,10 @@ use crate::{
     audit,
     config::Effective,
     control::{
-        Action, Source,
+        Action, Packet, Source,
         protocol::{
-            AuditReport, CloneEntry, CloneTable, Count, Explanation, FamilyInterface, FamilyStatus,
-            InterfaceEntry, NextHopEntry, RedirectErrorEntry, RouteEntry, SettingEntry, Status,
-            Tiers, Timeout,
+            AuditReport, CloneEntry, CloneTable, Count, Explanation, InterfaceEntry, NextHopEntry,
+            RedirectErrorEntry, RouteEntry, SettingEntry, Status, Tiers, Timeout,
         },
     },
     events::{Event, Journal},
@@ -33,7 +36,6 @@ use crate::{
         family::{IpFamily, NetFamily},
         message::Ifindex,
         verdict::{HopKey, Way},
-        why::Why,
     },
     maps::Untold,
     sweep::{
@@ -45,6 +47,12 @@ use crate::{
 
 /// Rows converted at a time, so that the event loop does not wait for a listing.
 const BATCH: usize = 4096;
+
+/// For the mirror to hear what a kernel that answers otherwise has just told.
+const SOON: Duration = Duration::from_millis(20);
+
+/// For it to have taken in all that was told.
+const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// The answers.
 pub(crate) struct View {
@@ -124,8 +132,7 @@ impl Source for View {
         clones.extend(self.clone_tables::<V6>()?);
         let interfaces = self.interfaces()?;
         let state = shared.read();
-        let reasons = sentences(state.fib.reasons::<V4>());
-        let reasons6 = sentences(state.fib.reasons::<V6>());
+        let (v4, ipv6) = (standing::family::<V4>(&state), standing::family::<V6>(&state));
         let routes = [
             (V4::FAMILY.name().to_owned(), state.fib.v4.installed.len() as u64),
             (V6::FAMILY.name().to_owned(), state.fib.v6.installed.len() as u64),
@@ -139,9 +146,10 @@ impl Source for View {
             pid: std::process::id(),
             uptime_seconds: shared.started.elapsed().as_secs_f64(),
             netns: shared.options().netns.clone(),
-            accelerating: reasons.is_empty(),
-            reasons,
-            ipv6: FamilyStatus { accelerating: reasons6.is_empty(), reasons: reasons6 },
+            accelerating: v4.accelerating,
+            reasons: v4.reasons,
+            codes: v4.codes,
+            ipv6,
             settings: self.settings(),
             tiers: Tiers {
                 flows: shared.flags() & Config::FLOWS != 0,
@@ -203,47 +211,26 @@ impl Source for View {
                 || state.attachments.failure(*ifindex).is_some()
         };
         let links = state.fib.tables.links.values().filter(|link| wanted(&link.ifindex));
-        Ok(links
-            .map(|link| {
-                let port = port_of(link.ifindex);
-                let attached = state.attachments.is_attached(port);
-                let asked_for = state.fib.is_attached(link.ifindex);
-                let failure = state.attachments.failure(link.ifindex).map(str::to_owned);
-                let of_family = |family| interface_status(&state, family, link.ifindex);
-                let (v4, v6) = (of_family(IpFamily::V4), of_family(IpFamily::V6));
-                let alone = (attached && !asked_for)
-                    .then(|| "only VLAN devices of it were asked for".to_owned());
-                let reasons = failure.into_iter().chain(alone).chain(v4.reasons).collect();
-                InterfaceEntry {
-                    name: link.name.clone(),
-                    ifindex: link.ifindex,
-                    port: (port != link.ifindex).then(|| state.fib.tables.link_name(port)),
-                    mode: if attached { state.attachments.mode_name() } else { "none" }.into(),
-                    accelerating: asked_for && v4.ingress && state.fib.reasons::<V4>().is_empty(),
-                    egress: v4.egress,
-                    reasons,
-                    redirect_errors: errors_of(&state, link.ifindex),
-                    ipv6: FamilyInterface {
-                        accelerating: asked_for
-                            && v6.ingress
-                            && state.fib.reasons::<V6>().is_empty(),
-                        egress: v6.egress,
-                        reasons: v6.reasons,
-                    },
-                }
-            })
-            .collect())
+        Ok(links.map(|link| standing::interface(&state, link)).collect())
     }
 
     fn histograms(&self) -> Vec<prometheus::Histogram> {
         self.shared.measured.all()
     }
 
-    fn get(&self, address: IpAddr) -> Result<Explanation> {
-        match address {
-            IpAddr::V4(dst) => self.get_of_family::<V4>(dst.octets()),
-            IpAddr::V6(dst) => self.get_of_family::<V6>(dst.octets()),
+    fn get(&self, packet: &Packet) -> Result<Explanation> {
+        let mut explanation = self.explain(packet)?;
+        // The mirror may be a message behind, or just reading what the kernel does not tell.
+        let caught_up = &self.shared.audit.caught_up;
+        let due = caught_up.after_now();
+        for patience in [SOON, CATCH_UP] {
+            if explanation.kernel.agreement != explain::DIFFERS {
+                break;
+            }
+            let _in_time: bool = caught_up.wait(due, patience);
+            explanation = self.explain(packet)?;
         }
+        Ok(explanation)
     }
 
     fn audit(&self) -> Result<AuditReport> {
@@ -330,7 +317,27 @@ impl View {
         }
     }
 
-    fn get_of_family<F: NetFamily>(&self, dst: F::Address) -> Result<Explanation> {
+    fn explain(&self, packet: &Packet) -> Result<Explanation> {
+        let iif = packet.iif.as_deref().map(|iif| self.ifindex(iif)).transpose()?;
+        match (packet.dst, packet.from) {
+            (IpAddr::V4(dst), Some(IpAddr::V4(from))) => {
+                self.explain_to::<V4>(packet, dst.octets(), Some(from.octets()), iif)
+            }
+            (IpAddr::V4(dst), _) => self.explain_to::<V4>(packet, dst.octets(), None, iif),
+            (IpAddr::V6(dst), Some(IpAddr::V6(from))) => {
+                self.explain_to::<V6>(packet, dst.octets(), Some(from.octets()), iif)
+            }
+            (IpAddr::V6(dst), _) => self.explain_to::<V6>(packet, dst.octets(), None, iif),
+        }
+    }
+
+    fn explain_to<F: NetFamily>(
+        &self,
+        packet: &Packet,
+        dst: F::Address,
+        from: Option<F::Address>,
+        iif: Option<Ifindex>,
+    ) -> Result<Explanation> {
         let clones = self.clones_to::<F>(dst)?;
         let state = self.shared.read();
         let installed = &F::mirrored(&state.fib).installed;
@@ -345,16 +352,31 @@ impl View {
             Some(Way::OnLink(ifindex)) => Some(HopKey::Neighbour((ifindex, F::ip(dst)))),
             Some(Way::Group(_) | Way::Pass(..)) | None => None,
         };
-        let (outcome, reason) =
-            explain::explain::<F>(&state, F::ip(dst), net, hop, !clones.is_empty());
+        let mut steps = Steps::default();
+        explain::arrive::<F>(&self.shared, &state, iif, &mut steps);
+        explain::admit::<F>(dst, &mut steps);
+        explain::send::<F>(&state, from, iif, &mut steps);
+        let to = Destination::<F> { dst, net, way, clones: &clones, flags: self.shared.flags() };
+        let (outcome, reason, ours) = explain::follow(&state, &to, iif, &mut steps);
+        let route = net.and_then(|net| route_entry::<F>(&state, &net));
+        let next_hop = hop.and_then(|key| hop_entry(&state, key));
+        let question = explain::question(&state.fib.tables, F::ip(dst), packet.from, iif);
+        // The event loop does not wait for the kernel.
+        drop(state);
+        let name = |ifindex| self.shared.read().fib.tables.link_name(ifindex);
+        let kernel = explain::compare(&question, outcome, ours.as_ref(), &name);
         Ok(Explanation {
-            dst: F::ip(dst),
+            dst: packet.dst,
+            from: packet.from,
+            iif: packet.iif.clone(),
+            steps: steps.into_entries(),
             outcome: outcome.name().into(),
             reason,
-            route: net.and_then(|net| route_entry::<F>(&state, &net)),
-            next_hop: hop.and_then(|key| hop_entry(&state, key)),
+            route,
+            next_hop,
             members,
             clones,
+            kernel,
         })
     }
 
@@ -388,35 +410,6 @@ fn redirect_errors(state: &State) -> Vec<RedirectErrorEntry> {
             packets: *packets,
         })
         .collect()
-}
-
-fn errors_of(state: &State, ifindex: Ifindex) -> Option<u64> {
-    let errors = state.redirect_errors.as_ref().ok()?.iter();
-    Some(errors.filter(|(error, _)| error.ifindex == ifindex).map(|(_, packets)| packets).sum())
-}
-
-/// What an interface is good for, for one family.
-struct InterfaceStatus {
-    ingress: bool,
-    egress: bool,
-    reasons: Vec<String>,
-}
-
-fn interface_status(state: &State, family: IpFamily, ifindex: Ifindex) -> InterfaceStatus {
-    let mut reasons = sentences(state.fib.ingress(family, ifindex));
-    let ingress = reasons.is_empty();
-    let egress = state.fib.egress(family, ifindex);
-    if let Err(why) = &egress
-        && !reasons.contains(&why.sentence)
-    {
-        reasons.push(why.sentence.clone());
-    }
-    InterfaceStatus { ingress, egress: egress.is_ok(), reasons }
-}
-
-/// Reasons for people.
-fn sentences(reasons: Vec<Why>) -> Vec<String> {
-    reasons.into_iter().map(|why| why.sentence).collect()
 }
 
 /// Kernel memory of the maps this process holds, as the kernel accounts it.

@@ -177,7 +177,7 @@ pub(super) fn hop_state(version: &NextHopVersion) -> &'static str {
 }
 
 /// The name of a neighbour's state, as `ip neigh` prints it.
-fn neighbour_state(state: u16) -> &'static str {
+pub(super) fn neighbour_state(state: u16) -> &'static str {
     match state {
         0x01 => "incomplete",
         0x02 => "reachable",

@@ -20,7 +20,8 @@
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
 //! - `life`: the agent ends, or is stopped.
 //! - `clones`, `neighbours`, `asking`: what it keeps, keeps alive, and tells.
-//! - `auditing`: the kernel is asked whether it agrees.
+//! - `explaining`: what it tells of a packet, step by step, beside the kernel's answer.
+//! - `auditing`: the kernel is asked whether it agrees. `counters`: which of the kernel's counters stand still.
 //! - `expiry`, `shrinking`, `pressure`: the life of a clone, timed, and what shortens it.
 //! - `memory`: pressure that is real. `clock_jumps`: clocks that jump or stand still.
 //! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
@@ -42,9 +43,11 @@ mod clock_jumps;
 mod clones;
 mod configured;
 mod consistency;
+mod counters;
 mod ecmp;
 mod ecmp6;
 mod expiry;
+mod explaining;
 mod failing;
 mod forwarding;
 mod iperf;

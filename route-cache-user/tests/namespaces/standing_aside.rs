@@ -241,6 +241,48 @@ fn row_40_a_tc_hook_on_the_ingress_is_the_kernels() {
 }
 
 #[test]
+fn rows_19_and_40_status_interfaces_and_the_metric_name_the_same_reasons_while_they_are_in_force() {
+    let router = Router::forwarding("codes");
+    let is_counted = |labels: &str| {
+        let line = format!("route_cache_stands_aside{{{labels}}} 1");
+        router.agent.metrics().unwrap().lines().any(|found| found == line)
+    };
+    let of_family = r#"family="ipv4",interface="",reason="rules""#;
+    let of_interface =
+        ["ipv4", "ipv6"].map(|f| format!(r#"family="{f}",interface="left",reason="tc""#));
+    assert!(!is_counted(of_family) && !of_interface.iter().any(|labels| is_counted(labels)));
+    router.router.exec(&["tc", "qdisc", "add", "dev", "left", "clsact"]).unwrap();
+    router.ip("rule add pref 100 from 10.0.1.2 lookup main");
+    router.await_reason("policy rule 100");
+    router.await_interface_reason("left", "clsact");
+    let status = router.agent.status().unwrap();
+    assert_eq!(status["codes"], serde_json::json!(["rules"]), "{status}");
+    let left = router.interface("left").unwrap();
+    assert_eq!(left["codes"], serde_json::json!(["tc"]), "{left}");
+    // IPv6 is not forwarded here for another reason, and stands aside at the interface for this one as well.
+    assert_eq!(status["ipv6"]["codes"], serde_json::json!(["forwarding"]), "{status}");
+    assert_eq!(left["ipv6"]["codes"], serde_json::json!(["tc"]), "{left}");
+    for (argv, told) in [
+        (&["status"][..], "\n  rules: policy rule 100 can lead packets elsewhere"),
+        (&["show", "interfaces"], "tc: left has a tc clsact hook"),
+    ] {
+        let text = router.agent.cli(argv).unwrap().stdout;
+        assert!(text.contains(told), "{text}");
+    }
+    assert!(is_counted(of_family) && of_interface.iter().all(|labels| is_counted(labels)));
+
+    router.ip("rule del pref 100");
+    router.router.exec(&["tc", "qdisc", "del", "dev", "left", "clsact"]).unwrap();
+    wait_until("the reasons to go", PATIENCE, || {
+        !is_counted(of_family) && !of_interface.iter().any(|labels| is_counted(labels))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}; {}", router.story()));
+    assert_eq!(router.agent.status().unwrap()["codes"], serde_json::json!([]));
+    assert_eq!(router.interface("left").unwrap()["codes"], serde_json::json!([]));
+    router.await_forwarding(router.flow());
+}
+
+#[test]
 fn row_40_a_queueing_discipline_on_the_egress_is_obeyed() {
     let router = Router::forwarding("tbf");
     let tc = |command: &str| {
