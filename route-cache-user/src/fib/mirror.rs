@@ -378,7 +378,10 @@ impl Fib {
     }
 
     /// Takes a complete dump in place of what was known, finding what was missed, deletions included.
-    pub(crate) fn replace(&mut self, tables: Tables) {
+    pub(crate) fn replace(&mut self, mut tables: Tables) {
+        if self.distrust.is_none() {
+            tables.trust_the_dead(&self.tables);
+        }
         let old = std::mem::replace(&mut self.tables, tables);
         let new = &self.tables;
         self.distrust = None;
