@@ -171,7 +171,7 @@ impl Fib {
         let port = self.tables.port_of(ifindex);
         for ifindex in BTreeSet::from([ifindex, port]) {
             reasons.extend(self.against_interface(family, ifindex).iter().cloned());
-            reasons.extend(self.interlocks.by_ingress.get(&ifindex).cloned());
+            reasons.extend(self.interlocks.by_ingress.get(&ifindex).into_iter().flatten().cloned());
         }
         reasons
     }
@@ -298,6 +298,12 @@ impl Fib {
             }
             _ => false,
         };
+        let takes_from = |tables: &Tables, ifindex| tables.links.get(&ifindex)?.takes_from;
+        let took_from = match &event {
+            Event::Link(link) => takes_from(&self.tables, link.ifindex),
+            Event::LinkGone(ifindex) => takes_from(&self.tables, *ifindex),
+            _ => None,
+        };
         let sized_changes = self.sized_changes();
         let (touched, cause) = self.tables.apply(event);
         if sized_changes != self.sized_changes() {
@@ -310,7 +316,8 @@ impl Fib {
                 self.dirty.interfaces.extend(self.tables.links.keys());
             }
             Touched::Interface(ifindex) => {
-                self.dirty.interfaces.insert(ifindex);
+                let below = took_from.into_iter().chain(takes_from(&self.tables, ifindex));
+                self.dirty.interfaces.extend(below.chain([ifindex]));
             }
             Touched::AllInterfaces => self.dirty.interfaces.extend(self.tables.links.keys()),
             Touched::Address(address) => {

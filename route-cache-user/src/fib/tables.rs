@@ -452,6 +452,7 @@ mod tests {
             bus: None,
             master: None,
             vlan: None,
+            takes_from: None,
             xdp_program: None,
         };
         assert_eq!(tables.apply(Event::Link(up.clone())), (Touched::Interface(2), None));
