@@ -34,7 +34,7 @@ impl Rules {
             6 | 7 => format!("from {}", source_net(v6, port)),
             8 => format!("from {} iif p{port}", source_net(v6, random.below(PORTS))),
             9 => format!("from all to {}", source_net(v6, port)),
-            10 => format!("from all fwmark 1"),
+            10 => "from all fwmark 1".to_owned(),
             _ => format!("not from {}", source_net(v6, port)),
         };
         // One for each, so that their order is that of these numbers; some behind the kernel's own.
