@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use route_cache_lab::Namespace;
 
+use crate::place::words;
+
 /// Something that not every kernel has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
@@ -28,10 +30,14 @@ pub enum Need {
     Xfrm,
     /// nftables.
     Nftables,
+    /// NAT and conntrack by nftables.
+    Nat,
+    /// tc filters that are BPF programs.
+    TcBpf,
 }
 
 impl Need {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Vlan,
         Self::Vrf,
         Self::Bridge,
@@ -42,6 +48,8 @@ impl Need {
         Self::Seg6,
         Self::Xfrm,
         Self::Nftables,
+        Self::Nat,
+        Self::TcBpf,
     ];
 
     /// A command that works where the kernel has it; `near` is a veth device.
@@ -59,6 +67,10 @@ impl Need {
             }
             Self::Xfrm => "ip xfrm policy add dir fwd src 10.0.0.0/24 dst 10.1.0.0/24 action block",
             Self::Nftables => "nft add table ip probe",
+            Self::Nat => {
+                "nft add table ip p ; add chain ip p c { type nat hook postrouting priority 100 ; } ; add rule ip p c ct state new masquerade"
+            }
+            Self::TcBpf => "tc filter add dev near ingress bpf direct-action bytecode '1,6 0 0 2'",
         }
     }
 
@@ -75,6 +87,8 @@ impl Need {
             Self::Seg6 => "segment routing",
             Self::Xfrm => "XFRM policies",
             Self::Nftables => "nftables",
+            Self::Nat => "NAT by nftables",
+            Self::TcBpf => "tc filters of BPF",
         }
     }
 }
@@ -94,11 +108,11 @@ impl Lacking {
                 "ip link set near up",
                 "ip link set far up",
                 "ip address add 10.0.0.1/24 dev near",
+                "tc qdisc add dev near clsact",
             ] {
-                namespace.exec(&command.split(' ').collect::<Vec<_>>())?;
+                namespace.exec(&words(command))?;
             }
-            let argv: Vec<_> = need.probe().split(' ').collect();
-            let made = namespace.run(&argv)?;
+            let made = namespace.run(&words(need.probe()))?;
             if made.code != 0 {
                 let words = made.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
                 lacking.insert(need, words);

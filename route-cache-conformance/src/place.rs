@@ -104,7 +104,7 @@ impl Place {
         {
             return namespace.sysctl(name, value);
         }
-        namespace.exec(&command.split_whitespace().collect::<Vec<_>>()).map(drop)
+        namespace.exec(&words(command)).map(drop)
     }
 
     fn settle_router(&self) -> Result<()> {
@@ -150,5 +150,24 @@ impl Place {
             host.gateway, host.interface
         );
         host.namespace.exec(&neighbour.split(' ').collect::<Vec<_>>()).map(drop)
+    }
+}
+
+/// The words of a command; those between quotes are one.
+pub fn words(command: &str) -> Vec<&str> {
+    let parts = command.split('\'').enumerate();
+    parts
+        .flat_map(|(index, part)| match index % 2 {
+            0 => part.split_whitespace().collect(),
+            _ => vec![part],
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn words_between_quotes_are_one() {
+        assert_eq!(super::words("tc  a '1,6 0' b"), ["tc", "a", "1,6 0", "b"]);
     }
 }

@@ -32,7 +32,7 @@ pub fn fence(place: &Place, agent: &Agent) -> Result<()> {
     place.command(&format!("ip route del blackhole {address}/32"))
 }
 
-/// Waits until a setting that is asked for once a second has been seen.
+/// Waits until a setting that is only asked for now and then has been seen.
 pub fn stands_aside(expectation: Plane, agent: &Agent) -> Result<()> {
     let aside = || match expectation {
         Plane::Passed("pass_disabled") => agent.status().is_ok_and(|status| {

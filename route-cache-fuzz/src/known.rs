@@ -98,7 +98,9 @@ impl Known {
             .collect();
         // IPv6 routes of one prefix become one by several next hops, also if they come one by one.
         let mut single6: BTreeMap<Net, (usize, Members<'_>)> = BTreeMap::new();
-        for words in commands(case, "ip route ") {
+        // Those of tables that rules lead to have one next hop each.
+        let of_rules = |words: &Vec<&str>| words.contains(&"table");
+        for words in commands(case, "ip route ").filter(|words| !of_rules(words)) {
             let Some(net) = words.get(1).and_then(|word| Net::parse(word)) else {
                 if let [_, "local", net, ..] = words[..] {
                     known.local.extend(Net::parse(net));

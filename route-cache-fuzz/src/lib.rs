@@ -16,6 +16,7 @@ pub mod compare;
 mod frames;
 pub mod known;
 mod random;
+mod rules;
 mod shrink;
 mod side;
 mod tables;

@@ -91,6 +91,11 @@ impl Side {
 
     /// Runs lines as `ip -batch` does, each whatever becomes of the others. Returns what went wrong.
     pub fn batch<S: AsRef<str>>(&self, lines: &[S]) -> Result<String> {
+        self.batch_of(&[], lines)
+    }
+
+    /// The same where the family cannot be told from the addresses.
+    fn batch_of<S: AsRef<str>>(&self, family: &[&str], lines: &[S]) -> Result<String> {
         let mut text = String::new();
         for line in lines {
             text.push_str(line.as_ref());
@@ -99,7 +104,8 @@ impl Side {
         fs::write(&self.batch, text)
             .with_context(|| format!("cannot write {}", self.batch.display()))?;
         let path = self.batch.display().to_string();
-        let done = self.router.run(&["ip", "-force", "-batch", &path])?;
+        let argv = [&["ip", "-force"], family, &["-batch", &path]].concat();
+        let done = self.router.run(&argv)?;
         Ok(done.stderr.replace(&path, "-"))
     }
 
@@ -108,13 +114,18 @@ impl Side {
         let mut wrong = String::new();
         let mut lines: Vec<&str> = Vec::new();
         for command in commands {
-            if let Some(line) = command.strip_prefix("ip ") {
+            let of_family = command.strip_prefix("ip -6 ");
+            if let (None, Some(line)) = (of_family, command.strip_prefix("ip ")) {
                 lines.push(line);
                 continue;
             }
             if !lines.is_empty() {
                 wrong += &self.batch(&lines)?;
                 lines.clear();
+            }
+            if let Some(line) = of_family {
+                wrong += &self.batch_of(&["-6"], &[line])?;
+                continue;
             }
             match command.strip_prefix("sysctl ").and_then(|rest| rest.split_once('=')) {
                 Some((name, value)) => set(&self.router, name, value)?,
@@ -146,6 +157,8 @@ impl Side {
             "ip route show table all",
             "ip -6 route show table all",
             "ip nexthop",
+            "ip rule",
+            "ip -6 rule",
         ] {
             let said = exec(&self.router, command)?;
             let mut lines: Vec<&str> = said.lines().collect();

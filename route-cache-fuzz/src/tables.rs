@@ -6,6 +6,7 @@ use crate::{
     case::PORTS,
     known::Net,
     random::Random,
+    rules::Rules,
     topology::{self, PROTOCOL, host_mac},
 };
 
@@ -28,6 +29,8 @@ pub struct Tables {
     groups: Vec<u32>,
     /// Ports that are down.
     down: Vec<usize>,
+    /// Policy rules.
+    rules: Rules,
 }
 
 impl Tables {
@@ -54,6 +57,11 @@ impl Tables {
         for _ in 0..count {
             commands.extend(self.route(random, "add"));
         }
+        if random.percent(15) {
+            for _ in 0..=random.below(2) {
+                commands.extend(self.rules.add(random));
+            }
+        }
         commands
     }
 
@@ -78,6 +86,8 @@ impl Tables {
                 80..83 => commands.extend(self.unaddress(random)),
                 83..90 => commands.extend(self.change_object(random)),
                 90..94 => commands.push(self.link(random)),
+                94 => commands.extend(self.rules.add(random)),
+                95 => commands.extend(self.rules.remove(random)),
                 _ => {
                     if let Some(net) = self.a_net(random) {
                         commands.extend(self.route_to(random, net, "replace"));
@@ -329,6 +339,12 @@ fn via(random: &mut Random, v6: bool, port: usize) -> String {
 #[must_use]
 pub fn gateway(v6: bool, port: usize, host: u8) -> String {
     if v6 { format!("fd00:0:0:{port}::{host}") } else { format!("10.0.{port}.{host}") }
+}
+
+/// The network of the sources behind a port.
+#[must_use]
+pub fn source_net(v6: bool, port: usize) -> String {
+    if v6 { format!("2001:db8:f00{port}::/48") } else { format!("172.{}.0.0/16", 16 + port) }
 }
 
 fn mac(port: usize, host: u8) -> String {

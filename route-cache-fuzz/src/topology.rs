@@ -6,7 +6,10 @@
 //!  e1 ──── p1 ┘        └ p3 ──── e3        172.16+N.0.0/16 and 2001:db8:f00N::/48, the sources, are behind .2 and ::2
 //! ```
 
-use crate::case::PORTS;
+use crate::{
+    case::PORTS,
+    tables::{gateway, source_net},
+};
 
 /// The protocol number of routes that a case may have; those are removed for the next.
 pub const PROTOCOL: u8 = 77;
@@ -121,12 +124,10 @@ pub fn reset() -> Vec<String> {
 #[must_use]
 pub fn ways_back() -> Vec<String> {
     let of = |port| {
-        [
-            format!("route replace 172.{}.0.0/16 via 10.0.{port}.2 proto {PROTOCOL}", 16 + port),
-            format!(
-                "route replace 2001:db8:f00{port}::/48 via fd00:0:0:{port}::2 proto {PROTOCOL}"
-            ),
-        ]
+        [false, true].map(|v6| {
+            let (net, gateway) = (source_net(v6, port), gateway(v6, port, 2));
+            format!("route replace {net} via {gateway} proto {PROTOCOL}")
+        })
     };
     (0..PORTS).flat_map(of).collect()
 }

@@ -42,6 +42,8 @@ pub struct World {
     fences: u32,
     /// A case had a local route: the kernel never forgets that (`fib_has_custom_local_routes`).
     had_local: bool,
+    /// A case had a policy rule: nor that (`fib_unmerge`, `fib4_has_custom_rules`).
+    had_rule: bool,
 }
 
 impl World {
@@ -63,6 +65,7 @@ impl World {
             undo: Vec::new(),
             fences: 0,
             had_local: false,
+            had_rule: false,
         };
         world.reset()?;
         world.pristine = world.cache.state()?;
@@ -126,6 +129,7 @@ impl World {
             bail!("the routers do not take the same commands: {commands:#?}\n{cache}\n{kernel}");
         }
         self.had_local |= commands.iter().any(|command| command.starts_with("ip route add local "));
+        self.had_rule |= commands.iter().any(|command| command.contains(" rule add "));
         self.undo.extend(commands.iter().filter_map(|command| undo(command)));
         if commands.iter().any(|command| settles_later(command)) {
             self.calm()?;
@@ -201,12 +205,18 @@ impl World {
     }
 
     /// Commands for what a reset does not bring back.
-    pub fn history(&self) -> &'static str {
+    pub fn history(&self) -> String {
+        let mut commands = String::new();
         if self.had_local {
-            "ip route add local 10.99.255.0/24 dev p0 proto 77\nip route del local 10.99.255.0/24 dev p0\n"
-        } else {
-            ""
+            commands += "ip route add local 10.99.255.0/24 dev p0 proto 77\nip route del local 10.99.255.0/24 dev p0\n";
         }
+        if self.had_rule {
+            for ip in ["ip", "ip -6"] {
+                commands +=
+                    &format!("{ip} rule add pref 99 oif p0 lookup 99\n{ip} rule del pref 99\n");
+            }
+        }
+        commands
     }
 
     /// Packets that the agent has seen, by outcome.
@@ -242,6 +252,9 @@ fn settles_later(command: &str) -> bool {
 fn undo(command: &str) -> Option<String> {
     if let Some(rest) = command.strip_prefix("ip address add ") {
         return Some(format!("ip address del {}", rest.trim_end_matches(" nodad")));
+    }
+    if command.contains(" rule add ") {
+        return Some(command.replacen(" rule add ", " rule del ", 1));
     }
     let (name, _) = command.strip_prefix("sysctl ")?.split_once('=')?;
     Some(format!("sysctl {name}={}", topology::default_of(name)))

@@ -1,11 +1,14 @@
 //! Veth pairs between namespaces.
 
-use std::os::fd::OwnedFd;
+use std::{io, os::fd::OwnedFd};
 
 use anyhow::{Context, Result};
 use nix::net::if_::if_nametoindex;
 
-use crate::{Namespace, sys};
+use crate::{
+    Namespace,
+    sys::{self, ProgramKind},
+};
 
 /// A link-layer address.
 pub type Mac = [u8; 6];
@@ -65,16 +68,38 @@ pub fn offload(ns: &Namespace, interface: &str, name: &str, on: bool) -> Result<
     ns.exec(&["ethtool", "-K", interface, name, state]).map(drop)
 }
 
+/// `r0 = 2; exit`: XDP_PASS of an XDP program, TC_ACT_SHOT of one on a hook of traffic control.
+const TWO: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
+
 /// Until the result is dropped, a program that passes everything is attached to an interface: its veth peer takes redirected
 /// frames then, also without GRO, which would merge what is captured.
 ///
 /// # Errors
 /// If the kernel refuses.
 pub fn attach_pass(ns: &Namespace, interface: &str) -> Result<OwnedFd> {
-    /// `r0 = XDP_PASS; exit`.
-    const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
-    ns.run_in(|| sys::attach_xdp(&sys::load_xdp(&PASS)?, if_nametoindex(interface)?))?
+    attach(ProgramKind::XDP, ns, interface)
         .with_context(|| format!("cannot attach an XDP program to {interface} in {}", ns.name()))
+}
+
+/// Until the result is dropped, a tcx program drops all that comes in on an interface. Nothing where the kernel has no tcx.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn attach_tcx_drop(ns: &Namespace, interface: &str) -> Result<Option<OwnedFd>> {
+    match attach(ProgramKind::TCX_INGRESS, ns, interface) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+        other => other.map(Some).with_context(|| {
+            format!("cannot attach a tcx program to {interface} in {}", ns.name())
+        }),
+    }
+}
+
+fn attach(kind: ProgramKind, ns: &Namespace, interface: &str) -> io::Result<OwnedFd> {
+    let attached = ns.run_in(|| {
+        let program = sys::load(kind, &TWO)?;
+        sys::attach(kind, &program, if_nametoindex(interface)?)
+    });
+    attached.map_err(io::Error::other)?
 }
 
 /// A link-layer address as people write it.

@@ -122,8 +122,23 @@ pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize,
     Ok((length as usize, tag))
 }
 
-/// Loads an XDP program of a few instructions.
-pub(crate) fn load_xdp(instructions: &[u64]) -> io::Result<OwnedFd> {
+/// Kind of a BPF program: `enum bpf_prog_type`, and `enum bpf_attach_type` with the flags of its attachment to an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProgramKind {
+    program: u32,
+    attachment: u32,
+    flags: u32,
+}
+
+impl ProgramKind {
+    /// XDP, in the driver: BPF_PROG_TYPE_XDP, BPF_XDP, XDP_FLAGS_DRV_MODE.
+    pub(crate) const XDP: Self = Self { program: 6, attachment: 37, flags: 1 << 2 };
+    /// tcx on the ingress, Linux 6.6: BPF_PROG_TYPE_SCHED_CLS, BPF_TCX_INGRESS.
+    pub(crate) const TCX_INGRESS: Self = Self { program: 3, attachment: 46, flags: 0 };
+}
+
+/// Loads a program of a few instructions.
+pub(crate) fn load(kind: ProgramKind, instructions: &[u64]) -> io::Result<OwnedFd> {
     /// The part of `union bpf_attr` that BPF_PROG_LOAD needs.
     #[repr(C)]
     struct Load {
@@ -133,9 +148,8 @@ pub(crate) fn load_xdp(instructions: &[u64]) -> io::Result<OwnedFd> {
         license: u64,
     }
     const BPF_PROG_LOAD: i32 = 5;
-    const BPF_PROG_TYPE_XDP: u32 = 6;
     let load = Load {
-        program_type: BPF_PROG_TYPE_XDP,
+        program_type: kind.program,
         instruction_count: instructions.len() as u32,
         instructions: instructions.as_ptr() as u64,
         license: c"Dual MIT/GPL".as_ptr() as u64,
@@ -146,21 +160,21 @@ pub(crate) fn load_xdp(instructions: &[u64]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Attaches an XDP program to an interface of this thread's namespace, in its driver, for as long as the result lives.
-pub(crate) fn attach_xdp(program: &OwnedFd, ifindex: u32) -> io::Result<OwnedFd> {
-    /// The part of `union bpf_attr` that BPF_LINK_CREATE needs.
+/// Attaches a program to an interface of this thread's namespace, for as long as the result lives.
+pub(crate) fn attach(kind: ProgramKind, program: &OwnedFd, ifindex: u32) -> io::Result<OwnedFd> {
+    /// The part of `union bpf_attr` that BPF_LINK_CREATE needs, and zeros for what may follow.
     #[repr(C)]
     struct Create {
         program: u32,
         ifindex: u32,
         attach_type: u32,
         flags: u32,
+        more: [u64; 4],
     }
     const BPF_LINK_CREATE: i32 = 28;
-    const BPF_XDP: u32 = 37;
-    const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+    let ProgramKind { attachment: attach_type, flags, .. } = kind;
     let program = program.as_raw_fd().cast_unsigned();
-    let create = Create { program, ifindex, attach_type: BPF_XDP, flags: XDP_FLAGS_DRV_MODE };
+    let create = Create { program, ifindex, attach_type, flags, more: [0; 4] };
     // SAFETY: the struct is what the command reads, without pointers.
     let fd = unsafe { bpf(BPF_LINK_CREATE, &create) }?;
     // SAFETY: just opened, owned by nobody else.

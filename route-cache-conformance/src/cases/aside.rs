@@ -149,6 +149,45 @@ pub const CASES: &[Case] = &[
     },
     Case {
         row: "40",
+        name: "a chain that translates addresses",
+        needs: &[Need::Nat],
+        setup: &[
+            "nft add table ip f",
+            "nft add chain ip f post { type nat hook postrouting priority 100 ; }",
+            "nft add rule ip f post oifname right masquerade",
+        ],
+        undo: &["nft delete table ip f"],
+        plane: Passed("pass_disabled"),
+        ..UDP
+    },
+    Case {
+        row: "40",
+        name: "a rule for local packets that has connections followed",
+        needs: &[Need::Nat],
+        setup: &[
+            "nft add table ip f",
+            "nft add chain ip f input { type filter hook input priority 0 ; }",
+            "nft add rule ip f input ct state established accept",
+        ],
+        undo: &["nft delete table ip f"],
+        plane: Passed("pass_disabled"),
+        ..UDP
+    },
+    Case {
+        row: "40",
+        name: "a tc filter on the ingress that drops all",
+        needs: &[Need::TcBpf],
+        setup: &[
+            "tc qdisc add dev left clsact",
+            "tc filter add dev left ingress bpf direct-action bytecode '1,6 0 0 2'",
+        ],
+        undo: &["tc qdisc del dev left clsact"],
+        kernel: &[],
+        plane: Passed("pass_interface"),
+        ..UDP
+    },
+    Case {
+        row: "40",
         name: "a tc hook on the ingress",
         setup: &["tc qdisc add dev left clsact"],
         undo: &["tc qdisc del dev left clsact"],

@@ -175,6 +175,22 @@ pub const CASES: &[Case] = &[
             "pass_broadcast",
         )
     },
+    // A host's like any other since Linux 5.14, unless somebody says otherwise.
+    Case {
+        setup: &["ip neigh replace 10.0.2.0 lladdr 02:00:00:00:02:02 dev right nud permanent"],
+        undo: &["ip neigh del 10.0.2.0 dev right"],
+        ..forwarded("14", "the all-zeros address of a subnet", || sent(to([10, 0, 2, 0])))
+    },
+    Case {
+        setup: &["ip route add broadcast 10.0.2.0 dev right table local"],
+        undo: &["ip route del broadcast 10.0.2.0 dev right table local"],
+        ..passed(
+            "14",
+            "the all-zeros address, a broadcast route",
+            || sent(to([10, 0, 2, 0])),
+            "pass_broadcast",
+        )
+    },
     passed("15", "of the link", || sent(to([224, 0, 0, 1])), "pass_multicast"),
     passed("15", "of the organisation", || sent(to([239, 1, 2, 3])), "pass_multicast"),
     Case {
@@ -184,6 +200,12 @@ pub const CASES: &[Case] = &[
     Case {
         kernel: &[answer(0, 0)],
         ..passed("16", "our address on another interface", || ping([10, 0, 2, 1]), "pass_local")
+    },
+    Case {
+        setup: &["ip address add 10.0.1.50/24 dev left"],
+        undo: &["ip address del 10.0.1.50/24 dev left"],
+        kernel: &[answer(0, 0)],
+        ..passed("16", "a secondary address", || ping([10, 0, 1, 50]), "pass_local")
     },
     Case {
         cloned: true,

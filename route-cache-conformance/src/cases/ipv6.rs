@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::net::CLIENT;
+use super::{net::CLIENT, next_hop::UP};
 use crate::{
     case::{
         Allowance, Arrival, Case, Feature,
@@ -125,6 +125,20 @@ pub const CASES: &[Case] = &[
         allowed: Some(Allowance::Member),
         ..forwarded("21", "two next hops", || sent(udp()))
     },
+    Case {
+        setup: &[
+            "ip route replace 2001:db8:9::/48 nexthop via fd00:0:0:2::2 nexthop via fd00:0:0:3::2",
+            "ip link set right2 down",
+        ],
+        undo: &[
+            "ip link set right2 up",
+            "ip -6 route flush 2001:db8:9::/48",
+            "ip route add 2001:db8:9::/48 via fd00:0:0:2::2",
+            "ip neigh replace 10.0.3.2 lladdr 02:00:00:00:03:02 dev right2 nud permanent",
+            "ip neigh replace fd00:0:0:3::2 lladdr 02:00:00:00:03:02 dev right2 nud permanent",
+        ],
+        ..forwarded("22", "one of two members is down", || sent(udp()))
+    },
     kind(
         "blackhole",
         &["ip -6 route add blackhole 2001:db8:9:1::/64"],
@@ -143,6 +157,48 @@ pub const CASES: &[Case] = &[
         &["ip -6 route del prohibit 2001:db8:9:1::/64"],
         &[answer(1, 1)],
     ),
+    kind(
+        "throw",
+        &["ip -6 route add throw 2001:db8:9:1::/64"],
+        &["ip -6 route del throw 2001:db8:9:1::/64"],
+        &[answer(1, 0)],
+    ),
+    Case {
+        setup: &["ip -6 route add 2001:db8:9:1::/64 via fd00:0:0:3::2 expires 1000"],
+        undo: &["ip -6 route del 2001:db8:9:1::/64"],
+        kernel: &[at(Other, 1)],
+        ..passed(
+            "23a",
+            "a route that expires shadows the wider one",
+            || sent(to(SPECIFIC)),
+            "pass_route",
+        )
+    },
+    Case {
+        cloned: true,
+        setup: &[
+            "ip nexthop add id 5 via fd00:0:0:2::2 dev right",
+            "ip -6 route add 2001:db8:9:1::/64 nhid 5",
+            "ip nexthop replace id 5 via fd00:0:0:3::2 dev right2",
+        ],
+        undo: &["ip -6 route del 2001:db8:9:1::/64", "ip nexthop del id 5"],
+        kernel: &[at(Other, 1)],
+        ..forwarded("24", "a next-hop object that was replaced", || sent(to(SPECIFIC)))
+    },
+    Case {
+        setup: &[
+            "ip nexthop add id 5 via fd00:0:0:3::2 dev right2",
+            "ip -6 route add 2001:db8:9:1::/64 nhid 5",
+            "ip nexthop del id 5",
+        ],
+        undo: DEFAULT,
+        ..forwarded("24", "a next-hop object that was deleted", || sent(to(SPECIFIC)))
+    },
+    Case {
+        setup: &["ip -6 nexthop add id 5 blackhole", "ip -6 route add 2001:db8:9:1::/64 nhid 5"],
+        undo: &["ip -6 route del 2001:db8:9:1::/64", "ip nexthop del id 5"],
+        ..passed("24", "a next-hop object that is a blackhole", || sent(to(SPECIFIC)), "pass_route")
+    },
     Case {
         kernel: &[answer(1, 0)],
         counter: Some(("Ip6", "InNoRoutes")),
@@ -230,6 +286,13 @@ pub const CASES: &[Case] = &[
             "pass_partial_checksum",
         )
     },
+    // Of a fragment no checksum is anybody's to complete.
+    forwarded("27", "destination options behind a fragment header", || {
+        sent(fragment().extension(60, &[0, 0, 1, 4, 0, 0, 0, 0]))
+    }),
+    forwarded("27", "a routing header behind a fragment header", || {
+        sent(fragment().extension(43, &[0, 0, 4, 0, 0, 0, 0, 0]))
+    }),
     Case {
         setup: &[
             "ip neigh replace fe80::99 lladdr 02:00:00:00:03:02 dev right2 nud permanent",
@@ -258,6 +321,28 @@ pub const CASES: &[Case] = &[
         undo: &["ip -6 route del 2001:db8:9:1::/64"],
         kernel: &[at(Other, 1)],
         ..forwarded("30", "a more specific route", || sent(to(SPECIFIC)))
+    },
+    Case {
+        setup: &["sysctl net/ipv6/neigh/right/mcast_solicit=100"],
+        undo: &[
+            "sysctl net/ipv6/neigh/right/mcast_solicit=3",
+            "ip -6 neigh flush dev right nud incomplete nud failed",
+        ],
+        ..passed(
+            "31",
+            "on the link, nobody answers",
+            || sent(to(address([0xfd00, 0, 0, 2, 0, 0, 0, 0x99]))),
+            "pass_neighbour",
+        )
+    },
+    Case {
+        setup: &[
+            "ip neigh replace fd00:0:0:2::77 lladdr 02:00:00:00:02:02 dev right nud permanent",
+        ],
+        undo: &["ip neigh del fd00:0:0:2::77 dev right"],
+        ..forwarded("31", "on the link, a neighbour of its own", || {
+            sent(to(address([0xfd00, 0, 0, 2, 0, 0, 0, 0x77])))
+        })
     },
     Case {
         setup: &["ip neigh replace fd00:0:0:2::2 lladdr 02:00:00:00:02:77 dev right nud permanent"],
@@ -290,6 +375,34 @@ pub const CASES: &[Case] = &[
         undo: &["ip link del right.8"],
         ..forwarded("35", "untagged in, tagged out", || sent(to(SPECIFIC)))
     },
+    Case {
+        setup: &["ip link set right down"],
+        undo: UP,
+        kernel: &[answer(1, 0)],
+        ..passed("38", "egress down, no other route", || sent(udp()), "pass_no_route")
+    },
+    Case {
+        setup: &["ip -6 route add 2001:db8::/32 via fd00:0:0:3::2", "ip link set right down"],
+        undo: const { &["ip -6 route del 2001:db8::/32", UP[0], UP[1], UP[2], UP[3], UP[4]] },
+        kernel: &[at(Other, 1)],
+        ..forwarded("38", "egress down, a wider route takes over", || sent(udp()))
+    },
+    Case {
+        needs: &[Need::Nftables],
+        setup: &[
+            "nft add table ip6 f",
+            "nft add chain ip6 f forward { type filter hook forward priority 0 ; }",
+            "nft add rule ip6 f forward ip6 daddr 2001:db8:9::/48 counter drop",
+        ],
+        undo: &["nft delete table ip6 f"],
+        ..passed("40", "a rule that drops", || sent(udp()), "pass_disabled")
+    },
+    Case {
+        needs: &[Need::Xfrm],
+        setup: &["ip xfrm policy add dir fwd src ::/0 dst 2001:db8:9::/48 action block"],
+        undo: &["ip xfrm policy flush"],
+        ..passed("41", "a policy that blocks", || sent(udp()), "pass_disabled")
+    },
     // The kernel redirects to a gateway that it knows by its link-local address only (RFC 4861 8.1).
     Case {
         setup: &[
@@ -309,6 +422,23 @@ pub const CASES: &[Case] = &[
             || sent(redirected(0x42, SPECIFIC)),
             "pass_same_interface",
         )
+    },
+    Case {
+        agent_stopped: true,
+        kernel: &[at(Server, 1)],
+        ..passed("44", "the agent is stopped", || sent(udp()), "pass_expired")
+    },
+    // It counts for forwarding if it is on for all, and only then (`ip6_forward`).
+    Case {
+        setup: &["sysctl net/ipv6/conf/all/proxy_ndp=1"],
+        undo: &["sysctl net/ipv6/conf/all/proxy_ndp=0"],
+        kernel: &[at(Server, 1)],
+        ..passed("46", "proxy NDP", || sent(udp()), "pass_disabled")
+    },
+    Case {
+        setup: &["sysctl net/ipv6/conf/left/proxy_ndp=1", "sysctl net/ipv6/conf/right/proxy_ndp=1"],
+        undo: &["sysctl net/ipv6/conf/left/proxy_ndp=0", "sysctl net/ipv6/conf/right/proxy_ndp=0"],
+        ..forwarded("46", "proxy NDP on single interfaces", || sent(udp()))
     },
     Case {
         kernel: &[at(Server, 1)],
@@ -358,6 +488,11 @@ const fn address(words: [u16; 8]) -> Ipv6Addr {
 
 fn sent(frame: Frame6) -> Vec<Vec<u8>> {
     vec![frame.macs(CLIENT.0, CLIENT.1).build()]
+}
+
+/// A first fragment, to which headers may be added.
+fn fragment() -> Frame6 {
+    udp().extension(44, &[0, 0, 0, 1, 0, 0, 0, 9])
 }
 
 fn udp() -> Frame6 {

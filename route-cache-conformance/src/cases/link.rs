@@ -57,6 +57,15 @@ pub const CASES: &[Case] = &[
         plane: Passed("pass_vlan"),
         ..V4
     },
+    // Untagged for the kernel, with or without VLAN devices.
+    Case {
+        row: "34",
+        name: "a priority tag, VLAN 0",
+        frames: || tagged(udp(), 0xa000),
+        kernel: &[at(Server, 1)],
+        plane: Passed("pass_vlan"),
+        ..V4
+    },
     Case {
         row: "34",
         name: "a VLAN with a device",
@@ -209,6 +218,13 @@ pub const CASES: &[Case] = &[
         kernel: &[at(Client, 1)],
         ..VLAN
     },
+    // The answer does not count, nor does any other ARP.
+    other("ARP", || {
+        let mut request = [&CLIENT.1[..], &CLIENT.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+        request.extend(CLIENT.0);
+        request.extend([10, 0, 1, 2, 0, 0, 0, 0, 0, 0, 10, 0, 1, 1]);
+        vec![request]
+    }),
     other("LLDP", || typed(0x88cc)),
     other("802.1X", || typed(0x888e)),
     other("PPPoE", || typed(0x8864)),

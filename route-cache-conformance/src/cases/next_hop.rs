@@ -1,11 +1,11 @@
 //! Rows 31 to 33, 36 to 38 and 42: neighbours and interfaces.
 
-use super::net::{BEYOND, flow, from, sent, to, udp};
+use super::net::{BEYOND, SECOND, flow, from, sent, to, udp};
 use crate::{
     case::{
         Case,
         Plane::Passed,
-        Station::{Client, Other, Server},
+        Station::{Client, Other, Second, Server},
         V4, answer, at,
     },
     need::Need,
@@ -101,6 +101,82 @@ pub const CASES: &[Case] = &[
         undo: &["ip link set right2 nomaster", "ip link del dev bridge"],
         kernel: &[at(Other, 1)],
         plane: Passed("pass_egress"),
+        ..UDP
+    },
+    Case {
+        row: "36",
+        name: "ingress enslaved to a bond",
+        needs: &[Need::Bond],
+        setup: &[
+            "ip link add name bond type bond mode active-backup miimon 10",
+            "ip link set left2 down",
+            "ip link set left2 master bond",
+            "ip link set bond up",
+            "ip link set left2 up",
+        ],
+        undo: &[
+            "ip link set left2 nomaster",
+            "ip link del dev bond",
+            "ip link set left2 up",
+            "ip neigh replace 10.0.4.2 lladdr 02:00:00:00:04:02 dev left2 nud permanent",
+            "ip neigh replace fd00:0:0:4::2 lladdr 02:00:00:00:04:02 dev left2 nud permanent",
+        ],
+        sender: Second,
+        frames: || vec![udp().macs(SECOND.0, SECOND.1).build()],
+        kernel: &[at(Server, 1)],
+        plane: Passed("pass_interface"),
+        ..UDP
+    },
+    Case {
+        row: "36",
+        name: "a bond as egress",
+        needs: &[Need::Bond],
+        setup: &[
+            "ip link add name bond address 02:00:00:00:05:01 type bond mode active-backup miimon 10",
+            "ip link set right2 down",
+            "ip link set right2 master bond",
+            "ip link set bond up",
+            "ip link set right2 up",
+            "ip address add 10.0.5.1/24 dev bond",
+            "ip neigh replace 10.0.5.2 lladdr 02:00:00:00:03:02 dev bond nud permanent",
+            "ip route add 10.9.0.0/24 via 10.0.5.2",
+        ],
+        undo: &[
+            "ip link set right2 nomaster",
+            "ip link del dev bond",
+            "ip link set right2 address 02:00:00:00:03:01",
+            "ip link set right2 up",
+            "ip neigh replace 10.0.3.2 lladdr 02:00:00:00:03:02 dev right2 nud permanent",
+            "ip neigh replace fd00:0:0:3::2 lladdr 02:00:00:00:03:02 dev right2 nud permanent",
+        ],
+        kernel: &[at(Other, 1)],
+        plane: Passed("pass_egress"),
+        ..UDP
+    },
+    Case {
+        row: "36",
+        name: "ingress below a macvlan device in mode passthru",
+        needs: &[Need::Macvlan],
+        setup: &[
+            "ip link add link left2 name mac type macvlan mode passthru",
+            "ip link set mac up",
+        ],
+        undo: &["ip link del mac"],
+        sender: Second,
+        frames: || vec![udp().macs(SECOND.0, SECOND.1).build()],
+        kernel: &[at(Server, 1)],
+        plane: Passed("pass_interface"),
+        ..UDP
+    },
+    Case {
+        row: "36",
+        name: "ingress below a macvlan device of another address",
+        needs: &[Need::Macvlan],
+        setup: &["ip link add link left2 name mac type macvlan mode bridge", "ip link set mac up"],
+        undo: &["ip link del mac"],
+        sender: Second,
+        frames: || vec![udp().macs(SECOND.0, SECOND.1).build()],
+        kernel: &[at(Server, 1)],
         ..UDP
     },
     Case {
@@ -213,7 +289,7 @@ const NEIGHBOUR: &[&str] =
     &["ip neigh replace 10.0.2.2 lladdr 02:00:00:00:02:02 dev right nud permanent"];
 
 /// Routes and neighbours of an interface go when it goes down.
-const UP: &[&str] = &[
+pub(super) const UP: &[&str] = &[
     "ip link set right up",
     "ip route replace 10.9.0.0/16 via 10.0.2.2",
     "ip route replace 2001:db8:9::/48 via fd00:0:0:2::2",

@@ -46,7 +46,7 @@ use crate::{
         interlock,
         message::{Event, Link},
         mirror::{Fib, Limits},
-        netlink::{Batch, Dumper, Monitor, Received},
+        netlink::{Batch, Bell, Dumper, Monitor, Received},
         tables::{Cause, Tables},
     },
     maps::Writer,
@@ -54,8 +54,11 @@ use crate::{
     sweep::{Policy, Sweeper},
 };
 
-/// How often the promise is renewed, and what cannot be heard is asked for.
+/// How often the promise is renewed.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often what cannot be heard is asked for: with the time that the answer takes, a change is followed within a second.
+const POLL: Duration = Duration::from_millis(500);
 
 /// An agent that was not heard of for so long was stopped or starved.
 const STALL: Duration = Duration::from_secs(3);
@@ -91,7 +94,12 @@ pub(super) struct EventLoop {
     /// For questions about single neighbours.
     dumper: Dumper,
     resync: Resync,
+    /// Rings when rules or policies change.
+    bell: Bell,
+    poller: Arc<interlock::Poller>,
     interlocks: Option<JoinHandle<Result<interlock::Found>>>,
+    /// Something changed while it was asked for.
+    interlocks_changed: bool,
     orders: mpsc::Receiver<Ordered>,
     pub(super) pressure: Watch,
     pub(super) redirects: redirects::Watch,
@@ -109,6 +117,7 @@ impl EventLoop {
         };
         // Subscribe first, then dump: nothing is missed in between.
         let monitor = Monitor::open(RECEIVE_BUFFER)?;
+        let bell = Bell::open()?;
         let traced = options.trace_packets.is_some();
         // Both take their time, the tables if they are large.
         let (tables, loaded) = thread::scope(|scope| {
@@ -197,7 +206,10 @@ impl EventLoop {
             monitor,
             dumper: Dumper::open().context("cannot open a netlink socket")?,
             resync: Resync::default(),
+            bell,
+            poller: Arc::default(),
             interlocks: None,
+            interlocks_changed: false,
             orders: given,
             pressure,
             redirects,
@@ -226,7 +238,8 @@ impl EventLoop {
         if !state.attachments.is_any() {
             bail!("none of the interfaces wanted could be attached");
         }
-        let found = interlock::poll(&tables.subjects(), self.shared.options().bypass_netfilter)?;
+        let bypass = self.shared.options().bypass_netfilter;
+        let found = self.poller.poll(&tables.subjects(), bypass)?;
         state.fib.set_interlocks(found);
         *state.resyncs.entry(Cause::Start).or_default() += 1;
         state.fib.replace(tables);
@@ -251,6 +264,8 @@ impl EventLoop {
         let memory_is_short = self.pressure.woken();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut poll = tokio::time::interval(POLL);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut events = Vec::new();
         loop {
             tokio::select! {
@@ -258,6 +273,14 @@ impl EventLoop {
                 _ = interrupt.recv() => return Ok(()),
                 _ = terminate.recv() => return Ok(()),
                 _ = tick.tick() => self.tick(&mut events)?,
+                // Before the tables: those may go on changing for long.
+                found = finished(&mut self.interlocks) => self.polled(found),
+                rung = self.bell.rung() => {
+                    rung.context("cannot listen to changes of nftables and IPsec any more")?;
+                    self.interlocks_changed = true;
+                    self.ask_interlocks();
+                }
+                _ = poll.tick() => self.ask_interlocks(),
                 received = self.monitor.next(&mut events) => {
                     self.hear(received.context("cannot listen to the kernel any more")?, &mut events);
                 }
@@ -268,12 +291,11 @@ impl EventLoop {
                 Some(order) = self.orders.recv() => self.obey(order),
                 _ = hangup.recv() => self.reload(),
                 () = memory_is_short.notified() => self.steer_pressure(),
-                found = finished(&mut self.interlocks) => self.polled(found),
             }
         }
     }
 
-    /// Renews the promise, and asks for what the kernel does not tell by itself.
+    /// Renews the promise.
     ///
     /// The promise is that the tables are those of now: it is given only when all that the kernel has said was taken in.
     /// An agent that was stopped would else vouch for what is old.
@@ -300,18 +322,25 @@ impl EventLoop {
         self.steer_tiers();
         self.steer_pressure();
         self.tell_created();
-        if self.interlocks.is_none() {
-            let (shared, bypass) =
-                (Arc::clone(&self.shared), self.shared.options().bypass_netfilter);
-            self.interlocks = Some(tokio::task::spawn_blocking(move || {
-                let names = shared.read().fib.tables.subjects();
-                interlock::poll(&names, bypass)
-            }));
-        }
         if self.shared.read().fib.may_fit_now() {
             self.resync.want(Cause::Doubt);
         }
         Ok(())
+    }
+
+    /// Asks for what the kernel does not tell by itself, or only that it has changed. Who asks already has the answer of before
+    /// a change: it is asked again then.
+    fn ask_interlocks(&mut self) {
+        if self.interlocks.is_some() {
+            return;
+        }
+        self.interlocks_changed = false;
+        let (shared, poller) = (Arc::clone(&self.shared), Arc::clone(&self.poller));
+        let bypass = self.shared.options().bypass_netfilter;
+        self.interlocks = Some(tokio::task::spawn_blocking(move || {
+            let subjects = shared.read().fib.tables.subjects();
+            poller.poll(&subjects, bypass)
+        }));
     }
 
     /// Looks at how many packets find flow or clone.
@@ -518,6 +547,9 @@ impl EventLoop {
     }
 
     fn polled(&mut self, found: Result<interlock::Found>) {
+        if self.interlocks_changed {
+            self.ask_interlocks();
+        }
         let found = found.unwrap_or_else(|error| {
             let sentence = format!("it cannot be told what XDP would bypass: {error:#}");
             interlock::Found::unknown(sentence)

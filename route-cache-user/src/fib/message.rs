@@ -96,6 +96,9 @@ pub(crate) struct Link {
     pub(crate) xdp_program: Option<u32>,
     /// What it is as a VLAN device.
     pub(crate) vlan: Option<Vlan>,
+    /// IFLA_LINK of a device that is handed frames of the interface below before its protocols see them, whatever their
+    /// destination: ipvlan, or macvlan in mode passthru or source.
+    pub(crate) takes_from: Option<Ifindex>,
 }
 
 /// A VLAN device.

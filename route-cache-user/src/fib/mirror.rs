@@ -175,7 +175,7 @@ impl Fib {
         let port = self.tables.port_of(ifindex);
         for ifindex in BTreeSet::from([ifindex, port]) {
             reasons.extend(self.against_interface(family, ifindex).iter().cloned());
-            reasons.extend(self.interlocks.by_ingress.get(&ifindex).cloned());
+            reasons.extend(self.interlocks.by_ingress.get(&ifindex).into_iter().flatten().cloned());
         }
         reasons
     }
@@ -303,6 +303,12 @@ impl Fib {
             }
             _ => false,
         };
+        let takes_from = |tables: &Tables, ifindex| tables.links.get(&ifindex)?.takes_from;
+        let took_from = match &event {
+            Event::Link(link) => takes_from(&self.tables, link.ifindex),
+            Event::LinkGone(ifindex) => takes_from(&self.tables, *ifindex),
+            _ => None,
+        };
         let sized_changes = self.sized_changes();
         let (touched, cause) = self.tables.apply(event);
         if sized_changes != self.sized_changes() {
@@ -315,7 +321,8 @@ impl Fib {
                 self.dirty.interfaces.extend(self.tables.links.keys());
             }
             Touched::Interface(ifindex) => {
-                self.dirty.interfaces.insert(ifindex);
+                let below = took_from.into_iter().chain(takes_from(&self.tables, ifindex));
+                self.dirty.interfaces.extend(below.chain([ifindex]));
             }
             Touched::AllInterfaces => self.dirty.interfaces.extend(self.tables.links.keys()),
             Touched::Address(address) => {
@@ -383,7 +390,10 @@ impl Fib {
     }
 
     /// Takes a complete dump in place of what was known, finding what was missed, deletions included.
-    pub(crate) fn replace(&mut self, tables: Tables) {
+    pub(crate) fn replace(&mut self, mut tables: Tables) {
+        if self.distrust.is_none() {
+            tables.trust_the_dead(&self.tables);
+        }
         let old = std::mem::replace(&mut self.tables, tables);
         let new = &self.tables;
         self.distrust = None;

@@ -310,6 +310,7 @@ fn link(ifindex: Ifindex, flags: u32, mac: u8) -> Link {
         master: None,
         xdp_program: None,
         vlan: None,
+        takes_from: None,
     }
 }
 

@@ -68,6 +68,11 @@ impl RouteInfo {
             && self.limited == other.limited
             && self.target.same(&other.target)
     }
+
+    /// Whether this is the same IPv6 route, whatever the state of its next hops, and none of these differs from what it says.
+    pub(super) fn is_evenly(&self, other: &Self) -> bool {
+        !self.is_uneven && self.mtu == other.mtu && self.same(other, IpFamily::V6)
+    }
 }
 
 fn same_hop(a: &Hop, b: &Hop) -> bool {
@@ -210,6 +215,16 @@ impl<F: NetFamily> Routes<F> {
         for route in all.iter_mut().filter(|route| **route == *marked) {
             route.is_uneven = true;
             route.mtu = 0;
+        }
+        self.set(net, all);
+    }
+
+    /// Takes that back of one that was marked, which says so much besides.
+    pub(crate) fn mark_even(&mut self, net: F::Net, route: &RouteInfo) {
+        let mut all = self.get(&net).to_vec();
+        for marked in all.iter_mut().filter(|known| known.is_uneven && known.same(route, F::FAMILY))
+        {
+            (marked.is_uneven, marked.mtu) = (false, route.mtu);
         }
         self.set(net, all);
     }

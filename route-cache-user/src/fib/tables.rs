@@ -5,14 +5,14 @@ use std::{
     net::IpAddr,
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use route_cache_common::{V4, V6};
 
 use super::{
     family::{IpFamily, NetFamily},
     message::{
         Address, Event, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind, NextHopObject,
-        Qdisc, Rule,
+        Qdisc, RouteInfo, Rule,
     },
     routes::Routes,
 };
@@ -62,6 +62,8 @@ pub(crate) struct Tables {
     /// Next-hop objects that were deleted, and their routes with them without a message; one of the same id may be made
     /// before the next dump is in.
     pub(crate) unsure_objects: BTreeSet<u32>,
+    /// IPv6 routes of the dump that count as uneven because next hops that are dead could not be asked for.
+    pub(super) doubtful_dead: Vec<(Ipv6Net, RouteInfo)>,
 }
 
 /// What an event touched, and whether it leaves a doubt that only a new dump removes.
@@ -450,6 +452,7 @@ mod tests {
             bus: None,
             master: None,
             vlan: None,
+            takes_from: None,
             xdp_program: None,
         };
         assert_eq!(tables.apply(Event::Link(up.clone())), (Touched::Interface(2), None));

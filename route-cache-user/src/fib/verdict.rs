@@ -419,6 +419,13 @@ impl Tables {
         if let Some(master) = link.master {
             against(Code::Master, format!("{name} is enslaved to {}", self.link_name(master)));
         }
+        if let Some(upper) = self.links.values().find(|u| u.takes_from == Some(link.ifindex)) {
+            let (upper, kind) = (&upper.name, upper.kind.as_deref().unwrap_or("device"));
+            against(
+                Code::Stacked,
+                format!("the {kind} {upper} on {name} is handed frames before they are forwarded"),
+            );
+        }
         let on_ingress = |kind: &str| matches!(kind, "ingress" | "clsact");
         let mut qdiscs = self.qdiscs.get(&link.ifindex).into_iter().flatten();
         if let Some(qdisc) = qdiscs.find(|qdisc| on_ingress(&qdisc.kind))
@@ -532,6 +539,9 @@ impl Tables {
                     Some("veth") => self.vlans_on(link.ifindex).next().is_some(),
                     Some(_) => false,
                 },
+                may_merge: link.kind.is_none()
+                    && link.hardware == ARPHRD_ETHER
+                    && link.bus.as_deref() != Some("virtio"),
                 is_virtual: link.kind.is_some(),
             })
             .collect()

@@ -35,6 +35,7 @@ fn link(ifindex: u32, flags: u32) -> Event {
         master: None,
         xdp_program: None,
         vlan: None,
+        takes_from: None,
     })
 }
 

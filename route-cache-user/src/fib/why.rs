@@ -45,7 +45,7 @@ codes! {
     Unknown = "unknown" "it cannot be told what XDP would bypass: the kernel did not answer, or the agent stood still";
     Forwarding = "forwarding" "forwarding is off, for the family or on the interface";
     Rules = "rules" "policy rules (`ip rule`, `ip -6 rule`)";
-    Netfilter = "netfilter" "nftables chains, or tables of iptables-legacy";
+    Netfilter = "netfilter" "nftables chains, tables of iptables-legacy, conntrack, or other functions on netfilter's hooks";
     Xfrm = "xfrm" "IPsec policies";
     Sysctl = "sysctl" "a setting that changes how packets are forwarded";
     Tc = "tc" "a tc hook (`ingress`, `clsact`) or tcx programs";
@@ -58,6 +58,8 @@ codes! {
     Master = "master" "the interface is enslaved to a bridge, bond or VRF";
     Vlan = "vlan" "a VLAN device of a kind that is left to the kernel";
     HiddenTags = "hidden_tags" "VLAN tags are taken off before XDP sees them";
+    MergedFrames = "merged_frames" "the interface merges frames before XDP sees them (LRO, GRO by hardware)";
+    Stacked = "stacked" "a device on the interface takes frames first (ipvlan, macvlan in mode `passthru` or `source`)";
     NotAttached = "not_attached" "the program could not be attached";
     NotAskedFor = "not_asked_for" "only VLAN devices of the interface were asked for";
     NoRedirects = "no_redirects" "the interface takes no redirected frames, or does not tell";

@@ -1,21 +1,15 @@
 //! IPv6 routes by several next hops, told by the kernel one next hop at a time.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::collections::BTreeMap;
 
-use route_cache_lab::{Host, RawSocket, frame::checksum::checksum, wait_until};
+use route_cache_lab::{Host, RawSocket, wait_until};
 
 use crate::{
     ecmp::{FLOWS, is_even, settled, share},
     ipv6::{BEYOND, Router6},
-    router::{PATIENCE, PORTS},
-    stream::{Exit, arrivals},
+    router::PATIENCE,
+    stream::{BOUND, Exit, arrivals},
 };
-
-/// The first of the flows' sources, to which there is no route back.
-const SOURCES: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x70, 0, 0, 0, 0, 0);
 
 const BOTH: &str = "nexthop via 2001:db8:2::2 dev right nexthop via 2001:db8:3::2 dev right2";
 
@@ -27,8 +21,7 @@ impl Router6 {
         let sender = self.sender();
         let before = self.forwarded();
         for number in 0..FLOWS {
-            let source = Ipv6Addr::from_bits(SOURCES.to_bits() + u128::from(number));
-            sender.send(&datagram(&self.client, source, number)).unwrap();
+            sender.send(&self.datagram(number, number)).unwrap();
         }
         (arrivals(&server, &other), self.forwarded() - before)
     }
@@ -40,20 +33,6 @@ impl Router6 {
     ) -> BTreeMap<u32, Exit> {
         settled(self, || self.look(), as_they_should)
     }
-}
-
-/// A numbered datagram to a neighbour of [`BEYOND`], whom nobody is.
-fn datagram(host: &Host, source: Ipv6Addr, number: u32) -> Vec<u8> {
-    const UDP: u8 = 17;
-    let Ok(IpAddr::V6(beyond)) = BEYOND.parse() else { panic!("{BEYOND} is no IPv6 address") };
-    let destination = Ipv6Addr::from_bits(beyond.to_bits() + 0x76);
-    let mut udp = [PORTS.0.to_be_bytes(), PORTS.1.to_be_bytes(), [0, 12], [0, 0]].concat();
-    udp.extend(number.to_be_bytes());
-    let addresses = [source.octets(), destination.octets()].concat();
-    let sum = checksum(&[&addresses, &[0, 12, 0, UDP], &udp]);
-    udp[6..8].copy_from_slice(&sum.to_be_bytes());
-    let header = [0x60, 0, 0, 0, 0, 12, UDP, 64];
-    [&host.gateway_mac[..], &host.mac, &[0x86, 0xdd], &header, &addresses, &udp].concat()
 }
 
 fn all_at(exit: Exit) -> impl Fn(&BTreeMap<u32, Exit>) -> bool {
@@ -103,9 +82,34 @@ fn row_21_ipv6_flows_that_the_kernel_picks_a_way_for_are_left_to_it() {
 fn row_22_ipv6_flows_leave_a_link_that_goes_down_and_no_others_move() {
     let router = Router6::start("six-ecmp-down");
     router.ip6(&format!("route replace 2001:db8:9::/48 {BOTH}"));
-    router.settled_paths(is_even);
-    router.ip6("link set right2 down");
-    router.settled_paths(all_at(Exit::Server));
+    let before = router.settled_paths(is_even);
+    let a_flow_by = |exit| *before.iter().find(|(_, by)| **by == exit).unwrap().0;
+    let down = || router.ip6("link set right2 down");
+    // Its neighbours and addresses go with a link, and do not come back with it.
+    let up = || {
+        router.ip6("link set right2 up");
+        router.ip6("address replace 2001:db8:3::1/64 dev right2 nodad");
+        router.router.exec(&["ping", "-6", "-q", "-c", "1", "-W", "5", "2001:db8:3::2"]).unwrap();
+    };
+    router
+        .during_datagrams("link down, a flow by it", a_flow_by(Exit::Other), BOUND, down)
+        .moves(Exit::Other, Exit::Server);
+    let paths = router.settled_paths(all_at(Exit::Server));
+    wait_until("the tables to be read again", PATIENCE, || {
+        router.agent.status().unwrap()["resyncs"]["link"].as_u64() > Some(0)
+    })
+    .unwrap();
+    // While they are read and after that.
+    for _ in 0..10 {
+        assert_eq!(router.look(), (paths.clone(), u64::from(FLOWS)), "{}", router.story());
+    }
+    up();
+    router.settled_paths(|paths| *paths == before);
+    router
+        .during_datagrams("link down, a flow by the other", a_flow_by(Exit::Server), BOUND, down)
+        .stays(Exit::Server);
+    up();
+    router.settled_paths(|paths| *paths == before);
 }
 
 #[test]

@@ -1,13 +1,23 @@
 //! IPv6 is forwarded as IPv4 is, and its changes are followed. The hosts are real: whoever answers got the packet.
 
-use std::ops::Deref;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    ops::Deref,
+    time::Duration,
+};
 
-use route_cache_lab::{Namespace, wait_until};
+use route_cache_lab::{Namespace, frame::checksum::checksum, wait_until};
 
-use crate::router::{PATIENCE, Place, Router};
+use crate::{
+    router::{PATIENCE, PORTS, Place, Router},
+    stream::{ASKED, Account, Exit},
+};
 
 /// Nobody's network but that of an address both hosts behind the router have.
 pub const BEYOND: &str = "2001:db8:9::1";
+
+/// The first of the flows' sources, to which there is no route back.
+const SOURCES: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x70, 0, 0, 0, 0, 0);
 
 /// Packets of one ping.
 const COUNT: u64 = 20;
@@ -74,6 +84,33 @@ impl Router6 {
             let address = format!("2001:db8:{net}::2");
             self.router.exec(&["ping", "-6", "-q", "-c", "1", "-W", "5", &address]).unwrap();
         }
+    }
+
+    /// A numbered datagram of a flow, to a neighbour of [`BEYOND`], whom nobody is.
+    pub fn datagram(&self, flow: u32, number: u32) -> Vec<u8> {
+        const UDP: u8 = 17;
+        let Ok(IpAddr::V6(beyond)) = BEYOND.parse() else { panic!("{BEYOND} is no IPv6 address") };
+        let destination = Ipv6Addr::from_bits(beyond.to_bits() + 0x76);
+        let source = Ipv6Addr::from_bits(SOURCES.to_bits() + u128::from(flow));
+        let mut udp = [PORTS.0.to_be_bytes(), PORTS.1.to_be_bytes(), [0, 12], [0, 0]].concat();
+        udp.extend(number.to_be_bytes());
+        let addresses = [source.octets(), destination.octets()].concat();
+        let sum = checksum(&[&addresses, &[0, 12, 0, UDP], &udp]);
+        udp[6..8].copy_from_slice(&sum.to_be_bytes());
+        let header = [0x60, 0, 0, 0, 0, 12, UDP, 64];
+        let (from, to) = (&self.client.mac, &self.client.gateway_mac);
+        [to, from, &[0x86, 0xdd][..], &header, &addresses, &udp].concat()
+    }
+
+    /// Sends a stream of such datagrams while something changes.
+    pub fn during_datagrams(
+        &self,
+        what: &str,
+        flow: u32,
+        bound: Duration,
+        change: impl FnOnce(),
+    ) -> Account {
+        self.during_frames(what, |number| self.datagram(flow, number), bound, change)
     }
 
     /// Runs `ip -6` in the router.
@@ -262,5 +299,44 @@ fn row_18_ipv6_stands_aside_alone_while_it_is_not_forwarded_or_filtered() {
     }
     stands_aside("table `ip6 t`");
     router.router.exec(&["nft", "delete table ip6 t"]).unwrap();
+    router.await_forwarding();
+}
+
+#[test]
+fn row_40_an_ipv6_rule_that_drops_is_obeyed_and_forgotten() {
+    let router = Router6::forwarding("six-nft");
+    let nft = |command: &str| router.router.exec(&["nft", command]).unwrap();
+    nft("add table ip6 t");
+    nft("add chain ip6 t f { type filter hook forward priority 0; }");
+    router.await_forwarding();
+    router
+        .during_datagrams("nft add rule ip6, drop", 0, ASKED, || {
+            nft("add rule ip6 t f ip6 daddr 2001:db8:9::/48 counter drop");
+        })
+        .moves(Exit::Server, Exit::Nowhere);
+    router.await_pass("pass_disabled");
+    assert_eq!(router.agent.status().unwrap()["accelerating"], true, "{}", router.story());
+    router
+        .during_datagrams("nft flush chain ip6", 0, ASKED, || {
+            nft("flush chain ip6 t f");
+        })
+        .moves(Exit::Nowhere, Exit::Server);
+    router.await_forwarding();
+}
+
+#[test]
+fn row_41_a_forward_policy_of_ipsec_for_ipv6_is_obeyed_and_forgotten() {
+    let router = Router6::forwarding("six-xfrm");
+    router
+        .during_datagrams("ip -6 xfrm policy add, block", 0, ASKED, || {
+            router.ip("xfrm policy add dir fwd src ::/0 dst 2001:db8:9::/48 action block");
+        })
+        .moves(Exit::Server, Exit::Nowhere);
+    router.await_pass("pass_disabled");
+    router
+        .during_datagrams("ip -6 xfrm policy flush", 0, ASKED, || {
+            router.ip("xfrm policy flush");
+        })
+        .moves(Exit::Nowhere, Exit::Server);
     router.await_forwarding();
 }

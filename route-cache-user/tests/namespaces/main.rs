@@ -14,7 +14,7 @@
 //! - `forwarding`: packets arrive, and their bytes are those of the kernel. `iperf`: so do TCP and UDP of real hosts.
 //! - `next_packet`: routes, next hops, neighbours, interfaces and addresses change.
 //! - `ipv6`: the same of IPv6, with real hosts.
-//! - `standing_aside`: settings that leave the packets to the kernel.
+//! - `standing_aside`: settings that leave the packets to the kernel. `bypassing`: what else XDP would bypass.
 //! - `ecmp`, `ecmp6`: routes by several next hops. `vlan`: VLAN devices and VRFs.
 //! - `failing`: redirects that come to nothing. `probing`: an egress tried by a frame of the agent's own.
 //! - `attaching`, `refusals`: what the agent holds on to, and what it does not start with.
@@ -38,6 +38,7 @@ mod traffic;
 mod asking;
 mod attaching;
 mod auditing;
+mod bypassing;
 mod change_latency;
 mod clock_jumps;
 mod clones;

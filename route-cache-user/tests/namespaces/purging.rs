@@ -10,8 +10,11 @@ use route_cache_lab::wait_until;
 
 use crate::{
     router::{BEYOND, PATIENCE, Place, Router},
-    stream::{Exit, POLLED},
+    stream::Exit,
 };
+
+/// Clones that a change takes along are removed within a second, on a machine that has other things to do as well.
+const PURGED: Duration = Duration::from_millis(1500);
 
 /// The clones that a change takes along, by its reason.
 struct Purged {
@@ -35,7 +38,7 @@ impl Purged {
         })
         .unwrap_or_else(|error| panic!("{error:#}; {}", router.story()));
         let late = changed.elapsed();
-        assert!(late < POLLED, "removed {late:?} after the change");
+        assert!(late < PURGED, "removed {late:?} after the change");
         assert!(router.clones_of(destination).is_empty());
         eprintln!("purge: {reason}: removed within {late:?}");
     }

@@ -6,7 +6,7 @@ use route_cache_lab::wait_until;
 
 use crate::{
     router::{Flow, PATIENCE, Router},
-    stream::{BOUND, Exit, POLLED},
+    stream::{ASKED, BOUND, Exit, POLLED},
 };
 
 /// A source that the client has no address of, and that is reached by `right2`.
@@ -186,7 +186,7 @@ fn row_40_a_rule_in_the_forward_chain_is_found_and_obeyed() {
     // A chain without rules that accepts changes nothing.
     router.await_forwarding(router.flow());
     router
-        .during_flow("nft add rule drop", router.flow(), POLLED, || {
+        .during_flow("nft add rule drop", router.flow(), ASKED, || {
             nft("add rule ip filter forward ip daddr 10.9.0.0/16 counter drop");
         })
         .moves(Exit::Server, Exit::Nowhere);
@@ -198,7 +198,7 @@ fn row_40_a_rule_in_the_forward_chain_is_found_and_obeyed() {
     router.await_forwarding(router.flow());
 
     router
-        .during_flow("nft policy drop", router.flow(), POLLED, || {
+        .during_flow("nft policy drop", router.flow(), ASKED, || {
             nft("add chain ip filter forward { type filter hook forward priority 0 ; policy drop ; }");
         })
         .moves(Exit::Server, Exit::Nowhere);
@@ -310,7 +310,7 @@ fn row_40_a_queueing_discipline_on_the_egress_is_obeyed() {
 fn row_41_a_forward_policy_of_ipsec_is_obeyed() {
     let router = Router::forwarding("xfrm");
     router
-        .during_flow("ip xfrm policy add, block", router.flow(), POLLED, || {
+        .during_flow("ip xfrm policy add, block", router.flow(), ASKED, || {
             router.ip("xfrm policy add dir fwd src 10.0.1.0/24 dst 10.9.0.0/16 action block");
         })
         .moves(Exit::Server, Exit::Nowhere);

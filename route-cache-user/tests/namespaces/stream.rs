@@ -14,8 +14,11 @@ use crate::router::{Flow, PATIENCE, PORTS, Router, UNNUMBERED};
 /// Packets sent later than this after a change follow the kernel.
 pub const BOUND: Duration = Duration::from_millis(100);
 
-/// Polling finds what the kernel does not tell: once a second, and the poll itself takes a while.
-pub const POLLED: Duration = Duration::from_millis(1500);
+/// The same of what the kernel tells has changed, for the agent to ask for it.
+pub const ASKED: Duration = Duration::from_millis(250);
+
+/// The same of what the kernel does not tell at all.
+pub const POLLED: Duration = Duration::from_secs(1);
 
 /// A packet every so often.
 const PERIOD: Duration = Duration::from_millis(1);
@@ -70,6 +73,17 @@ impl Router {
         bound: Duration,
         change: impl FnOnce(),
     ) -> Account {
+        self.during_frames(what, |number| self.frame(flow, number), bound, change)
+    }
+
+    /// The same with a stream of frames that carry these numbers.
+    pub fn during_frames(
+        &self,
+        what: &str,
+        frame: impl Fn(u32) -> Vec<u8> + Sync,
+        bound: Duration,
+        change: impl FnOnce(),
+    ) -> Account {
         let socket = |host: &Host| RawSocket::open(&host.namespace, host.interface).unwrap();
         let (server, other) = (socket(&self.server), socket(&self.other));
         let sender = self.sender();
@@ -82,7 +96,7 @@ impl Router {
                 let number = count.fetch_add(1, Ordering::Relaxed);
                 sent.push(Instant::now());
                 // Where its interface went down or away, the packet is lost.
-                let _ = sender.send(&self.frame(flow, number));
+                let _ = sender.send(&frame(number));
                 thread::sleep(PERIOD);
             }
             sent

@@ -71,9 +71,11 @@ pub fn flood(lab: &Lab, duration: Duration, stop: impl Fn() -> bool + Sync) -> R
 /// Until it is dropped, what arrives at the host is counted and goes no further, so that it costs next to nothing.
 fn sink(host: &Host) -> Result<OwnedFd> {
     let attach = || {
-        let program =
-            sys::load_xdp(&[encode(MOV_IMM, 0, 0, 0, XDP_DROP), encode(EXIT, 0, 0, 0, 0)])?;
-        sys::attach_xdp(&program, if_nametoindex(host.interface)?)
+        let program = sys::load(
+            sys::ProgramKind::XDP,
+            &[encode(MOV_IMM, 0, 0, 0, XDP_DROP), encode(EXIT, 0, 0, 0, 0)],
+        )?;
+        sys::attach(sys::ProgramKind::XDP, &program, if_nametoindex(host.interface)?)
     };
     let attached: io::Result<OwnedFd> = host.namespace.run_in(attach)?;
     attached.context("cannot attach the XDP program that counts small packets at the server")

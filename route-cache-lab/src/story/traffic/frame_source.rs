@@ -39,8 +39,9 @@ impl FrameSource {
     /// The low bytes of identification and source port have to be 255. To be called in the host's namespace.
     pub(super) fn new(host: &Host, frame: Vec<u8>) -> Result<Self> {
         let interface = if_nametoindex(host.interface).context("no interface to send from")?;
-        let program = sys::load_xdp(&instructions(interface.cast_signed(), &frame))
-            .context("cannot load the XDP program that makes frames")?;
+        let program =
+            sys::load(sys::ProgramKind::XDP, &instructions(interface.cast_signed(), &frame))
+                .context("cannot load the XDP program that makes frames")?;
         Ok(Self { program, frame })
     }
 

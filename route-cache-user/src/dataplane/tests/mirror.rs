@@ -133,6 +133,7 @@ impl Mirror<'_> {
             bus: Some("pci".into()),
             master: None,
             vlan: None,
+            takes_from: None,
             xdp_program: None,
         })
     }

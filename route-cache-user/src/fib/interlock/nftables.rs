@@ -9,9 +9,9 @@ use crate::fib::family::IpFamily;
 use crate::fib::netlink::{Attribute, DumpError, Exchange, Malformed, Message, Request};
 use crate::fib::why::Code;
 
-static NF_TABLES: Subsystem = Subsystem::of_module("nf_tables");
+pub(super) static NF_TABLES: Subsystem = Subsystem::of_module("nf_tables");
 
-const SUBSYSTEM: u16 = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8;
+pub(super) const SUBSYSTEM: u16 = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8;
 const NFT_MSG_NEWCHAIN: u16 = SUBSYSTEM | libc::NFT_MSG_NEWCHAIN as u16;
 const NFT_MSG_GETCHAIN: u16 = SUBSYSTEM | libc::NFT_MSG_GETCHAIN as u16;
 
@@ -29,7 +29,7 @@ const NFTA_DEVICE_NAME: u16 = 1;
 const NFTA_DEVICE_PREFIX: u16 = 2;
 
 /// Rule sets are replaced in transactions; one that changes this often in a row is not read at all.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// Chains with rules, or with a policy other than accept.
 pub(super) fn reasons() -> Result<Vec<Reason>, DumpError> {

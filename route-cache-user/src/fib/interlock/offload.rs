@@ -1,13 +1,20 @@
-//! Interfaces that hand a VLAN tag over beside the frame, where XDP does not see it: a tagged frame looks untagged.
+//! What interfaces do to frames before XDP sees them.
 //!
-//! Physical interfaces do so while the feature `rx-vlan-hw-parse` is on. A veth hands over what its peer left beside the
+//! VLAN tags that are handed over beside the frame, where XDP does not see them: a tagged frame looks untagged. Physical
+//! interfaces do so while the feature `rx-vlan-hw-parse` is on. A veth hands over what its peer left beside the
 //! frame (`tx-vlan-hw-insert` there, which may be in another namespace), whatever its own feature says; so that of a veth with
 //! VLAN devices is taken for the operator's word that the peer does not. net/ethtool/features.c, drivers/net/veth.c.
+//!
+//! Segments that hardware has merged into one frame (row 39): `rx-lro`, `rx-gro-hw`. The kernel cuts them apart again; XDP would
+//! forward the frame as it is, if it fits the MTU.
+
+use std::collections::HashMap;
 
 use anyhow::Context;
 use nix::errno::Errno;
 
 use super::Subject;
+use crate::fib::message::Ifindex;
 use crate::fib::netlink::{Attribute, DumpError, Exchange, Malformed, Message, Request};
 use crate::fib::why::{Code, Why};
 
@@ -26,13 +33,17 @@ const NESTED: u16 = 1 << 15;
 /// The features that take tags away: of IEEE 802.1Q and of 802.1ad.
 const STRIPPERS: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
 
-/// Says of each interface that may hide tags why it must not be trusted with untagged frames.
-pub(super) fn reasons(subjects: &[Subject]) -> anyhow::Result<Vec<(u32, Why)>> {
-    let mut suspects = subjects.iter().filter(|subject| subject.may_hide_tags).peekable();
+/// The features that merge frames. Of virtio they say nothing: it merges none while there is a program (`virtnet_xdp_set`).
+const MERGERS: [&str; 2] = ["rx-lro", "rx-gro-hw"];
+
+/// Says of each interface why what it hands over must not be trusted to be the frames that came.
+pub(super) fn reasons(subjects: &[Subject]) -> anyhow::Result<HashMap<Ifindex, Vec<Why>>> {
+    let is_suspect = |subject: &&Subject| subject.may_hide_tags || subject.may_merge;
+    let mut suspects = subjects.iter().filter(is_suspect).peekable();
+    let mut reasons = HashMap::new();
     if suspects.peek().is_none() {
-        return Ok(Vec::new());
+        return Ok(reasons);
     }
-    let mut reasons = Vec::new();
     let mut ethtool = Ethtool::open().context("asking for ethtool's features")?;
     for subject in suspects {
         let on = match ethtool.active(subject.ifindex) {
@@ -44,15 +55,32 @@ pub(super) fn reasons(subjects: &[Subject]) -> anyhow::Result<Vec<(u32, Why)>> {
                     .with_context(|| format!("asking for the features of {}", subject.name));
             }
         };
-        if let Some(feature) = STRIPPERS.into_iter().find(|name| on.iter().any(|on| on == name)) {
-            let why = Why::new(Code::HiddenTags, sentence(subject, feature));
-            reasons.push((subject.ifindex, why));
+        let against = against(subject, &on);
+        if !against.is_empty() {
+            reasons.insert(subject.ifindex, against);
         }
     }
     Ok(reasons)
 }
 
-fn sentence(subject: &Subject, feature: &str) -> String {
+/// What features that are on stand against.
+fn against(subject: &Subject, on: &[String]) -> Vec<Why> {
+    let first = |of: [&'static str; 2]| of.into_iter().find(|name| on.iter().any(|on| on == name));
+    let mut reasons = Vec::new();
+    if let Some(feature) = first(STRIPPERS).filter(|_| subject.may_hide_tags) {
+        reasons.push(Why::new(Code::HiddenTags, hides_tags(subject, feature)));
+    }
+    if let Some(feature) = first(MERGERS).filter(|_| subject.may_merge) {
+        let name = &subject.name;
+        let sentence = format!(
+            "{name} merges frames before XDP sees them (`ethtool -K {name} {feature} off`)"
+        );
+        reasons.push(Why::new(Code::MergedFrames, sentence));
+    }
+    reasons
+}
+
+fn hides_tags(subject: &Subject, feature: &str) -> String {
     let name = &subject.name;
     if subject.is_virtual {
         format!(
@@ -149,31 +177,55 @@ mod tests {
                 ifindex: index("left"),
                 name: "left".into(),
                 may_hide_tags: true,
+                may_merge: true,
                 is_virtual,
             };
+            let found = |subject: Subject| {
+                let mut found = reasons(&[subject]).expect("the kernel answers");
+                found.remove(&index("left")).unwrap_or_default()
+            };
             run("ethtool -K left rx-vlan-hw-parse on rx-vlan-stag-hw-parse off");
-            let found = reasons(&[left(false)]).expect("the kernel answers");
             assert_eq!(
-                found,
-                [(
-                    index("left"),
-                    Why::new(
-                        Code::HiddenTags,
-                        "left takes VLAN tags out of sight of XDP (`ethtool -K left rx-vlan-hw-parse off`)"
-                    )
+                found(left(false)),
+                [Why::new(
+                    Code::HiddenTags,
+                    "left takes VLAN tags out of sight of XDP (`ethtool -K left rx-vlan-hw-parse off`)"
                 )]
             );
-            let found = reasons(&[left(true)]).expect("the kernel answers");
-            assert!(found[0].1.sentence.contains("tx-vlan-hw-insert off"), "{found:?}");
-            let harmless = Subject { may_hide_tags: false, ..left(true) };
-            assert_eq!(reasons(&[harmless]).expect("nobody is asked"), []);
+            let of_veth = found(left(true));
+            assert!(of_veth[0].sentence.contains("tx-vlan-hw-insert off"), "{of_veth:?}");
+            assert_eq!(found(Subject { may_hide_tags: false, ..left(true) }), []);
             run("ethtool -K left rx-vlan-hw-parse off rx-vlan-stag-hw-parse on");
-            let found = reasons(&[left(false)]).expect("the kernel answers");
-            assert!(found[0].1.sentence.contains("rx-vlan-stag-hw-parse"), "{found:?}");
+            let of_provider = found(left(false));
+            assert!(of_provider[0].sentence.contains("rx-vlan-stag-hw-parse"), "{of_provider:?}");
             run("ethtool -K left rx-vlan-stag-hw-parse off");
-            assert_eq!(reasons(&[left(false)]).expect("the kernel answers"), []);
+            assert_eq!(found(left(false)), []);
             let gone = Subject { ifindex: 4000, ..left(false) };
-            assert_eq!(reasons(&[gone]).expect("the kernel answers"), []);
+            assert_eq!(found(gone), []);
         });
+    }
+
+    #[test]
+    fn row_39_an_interface_that_merges_frames_stands_aside_and_says_how_to_turn_that_off() {
+        let eth0 = Subject {
+            ifindex: 2,
+            name: "eth0".into(),
+            may_hide_tags: false,
+            may_merge: true,
+            is_virtual: false,
+        };
+        let on = |feature: &str| ["rx-checksumming".to_owned(), feature.to_owned()];
+        for feature in ["rx-lro", "rx-gro-hw"] {
+            let why = Why::new(
+                Code::MergedFrames,
+                format!(
+                    "eth0 merges frames before XDP sees them (`ethtool -K eth0 {feature} off`)"
+                ),
+            );
+            assert_eq!(against(&eth0, &on(feature)), [why]);
+            let harmless = Subject { may_merge: false, ..eth0.clone() };
+            assert_eq!(against(&harmless, &on(feature)), []);
+        }
+        assert_eq!(against(&eth0, &on("rx-gro")), [], "the kernel cuts what it has merged itself");
     }
 }

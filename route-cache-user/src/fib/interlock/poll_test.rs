@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::{Reason, Subject, all_reasons, tcx_programs};
+use super::{Poller, Reason, Subject, tcx_programs};
 use crate::fib::family::IpFamily;
 use crate::fib::netlink::namespace::{in_namespace, run, with_veth};
 use crate::fib::why::{Code, Why};
 
 fn poll() -> Vec<Reason> {
-    all_reasons().expect("the kernel answers")
+    Poller::default().all_reasons().expect("the kernel answers")
 }
 
 fn sentences() -> Vec<String> {
@@ -156,10 +156,11 @@ fn proxied_neighbours_and_the_mtu_of_ipv6_are_found() {
             ifindex,
             name: name.to_owned(),
             may_hide_tags: false,
+            may_merge: false,
             is_virtual: true,
         });
         run("sysctl -qw net.ipv6.conf.left.mtu=1400 net.ipv6.conf.right.disable_ipv6=1");
-        let found = super::poll(&interfaces, true).expect("the kernel answers");
+        let found = Poller::default().poll(&interfaces, true).expect("the kernel answers");
         assert_eq!((found.mtu6[&2], found.mtu6[&3]), (1400, 1500));
         let against = &found.by_interface[&3];
         assert_eq!(
@@ -169,7 +170,7 @@ fn proxied_neighbours_and_the_mtu_of_ipv6_are_found() {
         assert_eq!((against.v4.len(), found.by_interface.len()), (0, 1));
         assert!(found.everywhere.v6.is_empty());
         run("sysctl -qw net.ipv6.conf.all.proxy_ndp=1");
-        let found = super::poll(&interfaces, true).expect("the kernel answers");
+        let found = Poller::default().poll(&interfaces, true).expect("the kernel answers");
         assert_eq!((found.everywhere.v4.len(), found.everywhere.v6.len()), (0, 1));
     });
 }
@@ -184,6 +185,38 @@ fn rules_of_iptables_nft_matter_like_any_nftables_rule() {
         );
         run("iptables-nft -D FORWARD -j ACCEPT");
         assert_eq!(poll(), []);
+    });
+}
+
+#[test]
+fn row_40_rules_that_follow_connections_matter_in_whatever_chain_they_stand() {
+    in_namespace(|| {
+        let poller = Poller::default();
+        let found = || poller.all_reasons().expect("the kernel answers");
+        let families = || found().iter().map(|reason| reason.family).collect::<Vec<_>>();
+        run("nft add table ip t
+             nft 'add chain ip t in { type filter hook input priority 0; }'
+             nft add chain ip t side
+             nft add rule ip t in counter
+             nft add rule ip t in tcp dport 22 accept");
+        assert_eq!(found(), [], "what is delivered here is not forwarded");
+        for rule in ["ct state established accept", "ip saddr 192.0.2.1 ct count over 5 drop"] {
+            run(&format!("nft add rule ip t in {rule}"));
+            assert_eq!(families(), [Some(IpFamily::V4)], "{rule}");
+            assert!(found()[0].sentence.contains("conntrack follows all packets"), "{:?}", found());
+            run("nft flush chain ip t in");
+            assert_eq!(found(), [], "{rule}");
+        }
+        run("ip6tables-nft -A INPUT -m conntrack --ctstate INVALID -j DROP");
+        assert_eq!(families(), [Some(IpFamily::V6)], "{:?}", found());
+        run("nft flush chain ip6 filter INPUT");
+        run("nft add table inet t
+             nft 'add chain inet t n { type nat hook output priority 0; }'
+             nft add rule inet t n tcp dport 80 redirect to :8080");
+        let both = found();
+        assert!(IpFamily::ALL.into_iter().all(|f| both.iter().any(|r| r.is_of(f))), "{both:?}");
+        run("nft flush ruleset");
+        assert_eq!(found(), []);
     });
 }
 

@@ -19,6 +19,11 @@ const IFLA_VLAN_FLAGS: u16 = 2;
 const IFLA_VLAN_EGRESS_QOS: u16 = 3;
 const IFLA_VLAN_PROTOCOL: u16 = 5;
 
+// Nested in IFLA_INFO_DATA of a macvlan device, include/uapi/linux/if_link.h
+const IFLA_MACVLAN_MODE: u16 = 1;
+const MACVLAN_MODE_PASSTHRU: u32 = 8;
+const MACVLAN_MODE_SOURCE: u32 = 16;
+
 /// VLAN_FLAG_REORDER_HDR, include/uapi/linux/if_vlan.h.
 const REORDER_HEADER: u32 = 1;
 
@@ -38,7 +43,9 @@ pub(super) fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
         master: None,
         xdp_program: None,
         vlan: None,
+        takes_from: None,
     };
+    let mut takes = false;
     let (mut lower, mut is_elsewhere) = (None, false);
     for attribute in attributes {
         let attribute = attribute?;
@@ -46,7 +53,7 @@ pub(super) fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
             libc::IFLA_IFNAME => name = Some(attribute.text()),
             libc::IFLA_ADDRESS => link.mac = attribute.mac(),
             libc::IFLA_MTU => link.mtu = attribute.u32()?,
-            libc::IFLA_LINKINFO => (link.kind, link.vlan) = link_info(&attribute)?,
+            libc::IFLA_LINKINFO => (link.kind, link.vlan, takes) = link_info(&attribute)?,
             libc::IFLA_LINK => lower = Some(attribute.u32()?),
             IFLA_LINK_NETNSID => is_elsewhere = true,
             libc::IFLA_PARENT_DEV_BUS_NAME => link.bus = Some(attribute.text()),
@@ -55,9 +62,11 @@ pub(super) fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
             _ => {}
         }
     }
+    let lower = lower.filter(|_| !is_elsewhere);
     if let Some(vlan) = &mut link.vlan {
-        vlan.lower = lower.filter(|_| !is_elsewhere);
+        vlan.lower = lower;
     }
+    link.takes_from = lower.filter(|_| takes);
     // Events of wireless drivers come as RTM_NEWLINK with nothing but IFLA_WIRELESS
     // (net/wireless/wext-core.c); they are not about the link.
     Ok(name.map(|name| Link { name, ..link }))
@@ -90,8 +99,8 @@ fn interface<'a>(message: &Message<'a>) -> Result<Option<(Header, Attributes<'a>
     Ok(Some((header, attributes)))
 }
 
-/// IFLA_LINKINFO: the kind, and what it says of a VLAN device.
-fn link_info(info: &Attribute<'_>) -> Result<(Option<String>, Option<Vlan>), Malformed> {
+/// IFLA_LINKINFO: the kind, what it says of a VLAN device, and whether the device takes frames of the one below first.
+fn link_info(info: &Attribute<'_>) -> Result<(Option<String>, Option<Vlan>, bool), Malformed> {
     let (mut kind, mut data) = (None, None);
     for attribute in info.nested() {
         let attribute = attribute?;
@@ -101,11 +110,27 @@ fn link_info(info: &Attribute<'_>) -> Result<(Option<String>, Option<Vlan>), Mal
             _ => {}
         }
     }
-    let vlan = match data.filter(|_| kind.as_deref() == Some("vlan")) {
-        Some(data) => Some(vlan(&data)?),
-        None => None,
-    };
-    Ok((kind, vlan))
+    let (mut of_vlan, mut takes) = (None, false);
+    match (kind.as_deref(), data) {
+        (Some("vlan"), Some(data)) => of_vlan = Some(vlan(&data)?),
+        (Some("macvlan" | "macvtap"), Some(data)) => takes = macvlan_takes(&data)?,
+        // Beside the addresses of its own it has the interface's link-layer address.
+        (Some("ipvlan" | "ipvtap"), _) => takes = true,
+        _ => {}
+    }
+    Ok((kind, of_vlan, takes))
+}
+
+/// In all other modes a device is handed what is sent to a link-layer address of its own (`macvlan_handle_frame`).
+fn macvlan_takes(data: &Attribute<'_>) -> Result<bool, Malformed> {
+    let mut takes = false;
+    for attribute in data.nested() {
+        let attribute = attribute?;
+        if attribute.kind == IFLA_MACVLAN_MODE {
+            takes = attribute.u32()? & (MACVLAN_MODE_PASSTHRU | MACVLAN_MODE_SOURCE) != 0;
+        }
+    }
+    Ok(takes)
 }
 
 /// `vlan_fill_info` in net/8021q/vlan_netlink.c.

@@ -11,6 +11,7 @@
 //! it cannot read with [`Malformed`], never with a panic.
 
 mod address;
+mod bell;
 mod confirm;
 mod dump;
 mod event;
@@ -34,6 +35,7 @@ pub(crate) mod namespace;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bell::Bell;
 pub(crate) use dump::{Dumper, Table};
 pub(crate) use event::{RTM_GETNEXTHOP, parse as parse_event};
 pub(crate) use exchange::{DumpError, Exchange};

@@ -103,7 +103,7 @@ impl Monitor {
         loop {
             let route = tokio::select! {
                 ready = self.route.readable() => ready.map(|_| true),
-                ready = readable(self.netdev.as_ref()) => ready.map(|()| false),
+                ready = readable(self.netdev.as_ref().map(|(_, socket)| socket)) => ready.map(|()| false),
             }
             .context("waiting for a netlink socket")?;
             let Batch { received, .. } = match &self.netdev {
@@ -169,14 +169,19 @@ impl Monitor {
     }
 }
 
-async fn readable(netdev: Option<&(Family, AsyncFd<Socket>)>) -> io::Result<()> {
-    match netdev {
-        Some((_, socket)) => socket.readable().await.map(drop),
+/// Waits for a socket; where there is none, for ever.
+pub(super) async fn readable(socket: Option<&AsyncFd<Socket>>) -> io::Result<()> {
+    match socket {
+        Some(socket) => socket.readable().await.map(drop),
         None => std::future::pending().await,
     }
 }
 
-fn subscribe(protocol: i32, groups: &[u32], buffer: usize) -> io::Result<AsyncFd<Socket>> {
+pub(super) fn subscribe(
+    protocol: i32,
+    groups: &[u32],
+    buffer: usize,
+) -> io::Result<AsyncFd<Socket>> {
     let mut socket = Socket::new(protocol as isize)?;
     if let Err(force) = setsockopt(&socket, sockopt::RcvBufForce, &buffer) {
         setsockopt(&socket, sockopt::RcvBuf, &buffer)?;
@@ -232,7 +237,7 @@ fn read_batch(
 }
 
 /// What one read brought.
-enum Datagram {
+pub(super) enum Datagram {
     /// Nothing is there now.
     Nothing,
     /// The kernel lost messages (ENOBUFS). It says so once, before what is still queued.
@@ -244,7 +249,7 @@ enum Datagram {
 }
 
 /// Like [`receive`], but tells tokio when there was nothing: it then waits for the next edge.
-fn receive_ready(socket: &AsyncFd<Socket>, buffer: &mut [u8]) -> io::Result<Datagram> {
+pub(super) fn receive_ready(socket: &AsyncFd<Socket>, buffer: &mut [u8]) -> io::Result<Datagram> {
     let outcome =
         socket.try_io(tokio::io::Interest::READABLE, |socket| match receive(socket, buffer)? {
             Datagram::Nothing => Err(io::ErrorKind::WouldBlock.into()),

@@ -57,6 +57,40 @@ fn every_kind_of_route_target_is_told_apart() {
     assert_eq!(seen, [1, 10, 1, 1]);
 }
 
+/// What RTM_NEWLINK says of a device of this kind on interface 2, in this mode.
+fn upper(kind: &str, mode: u32) -> Option<u32> {
+    const IFLA_MACVLAN_MODE: u16 = 1;
+    let attribute = |kind: u16, value: &[u8]| {
+        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(align(bytes.len()), 0);
+        bytes
+    };
+    let data = attribute(IFLA_MACVLAN_MODE, &mode.to_ne_bytes());
+    let info =
+        [attribute(libc::IFLA_INFO_KIND, kind.as_bytes()), attribute(libc::IFLA_INFO_DATA, &data)]
+            .concat();
+    let message = Request::get(libc::RTM_NEWLINK, &[0; 16])
+        .attribute(libc::IFLA_IFNAME, b"upper\0")
+        .attribute(libc::IFLA_LINK, &2u32.to_ne_bytes())
+        .attribute(libc::IFLA_LINKINFO, &info);
+    match events(&message.finish(1)).remove(0) {
+        Event::Link(link) => link.takes_from,
+        other => panic!("not a link: {other:?}"),
+    }
+}
+
+#[test]
+fn row_36_devices_that_take_frames_first_are_told_apart_from_those_with_an_address_of_their_own() {
+    for (kind, mode) in [("ipvlan", 0), ("ipvtap", 1), ("macvlan", 8), ("macvtap", 16)] {
+        assert_eq!(upper(kind, mode), Some(2), "{kind}, mode {mode}");
+    }
+    for (kind, mode) in [("macvlan", 1), ("macvlan", 2), ("macvtap", 4), ("macsec", 8)] {
+        assert_eq!(upper(kind, mode), None, "{kind}, mode {mode}");
+    }
+}
+
 #[test]
 fn a_request_reads_as_what_was_written() {
     let bytes = Request::dump(26, &[2]).attribute(15, b"abcde").attribute(7, &[]).finish(9);

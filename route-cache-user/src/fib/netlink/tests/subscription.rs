@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::super::namespace::{run, with_veth};
-use super::super::{Received, Request};
+use super::super::namespace::{in_namespace, run, with_veth};
+use super::super::{Bell, Received, Request};
 use super::ear::{Ear, hear};
 use crate::fib::message::Event;
 
@@ -50,5 +50,36 @@ fn waiting_can_be_given_up_without_losing_anything() {
         let event = ear.route_after("ip route add 192.0.2.0/24 via 10.0.0.2");
         assert!(matches!(event, Event::Route { .. }));
         assert!(events.is_empty());
+    });
+}
+
+#[test]
+fn rows_40_and_41_the_bell_rings_once_for_each_change_of_rules_and_policies() {
+    in_namespace(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime starts");
+        let inside = runtime.enter();
+        let mut bell = Bell::open().expect("the bell opens");
+        drop(inside);
+        let mut rings_within = |limit: u64| {
+            let limit = Duration::from_millis(limit);
+            let rung = async { tokio::time::timeout(limit, bell.rung()).await.ok() };
+            runtime.block_on(rung).map(|rung| rung.expect("the sockets live")).is_some()
+        };
+        assert!(!rings_within(20), "nothing has changed");
+        for change in [
+            "nft add table ip t",
+            "nft 'add chain ip t f { type filter hook forward priority 0; policy drop; }'",
+            "nft delete table ip t",
+            "ip xfrm policy add dir fwd src 192.0.2.0/24 dst 198.51.100.0/24 action block",
+            "ip xfrm policy flush",
+            "ip xfrm policy setdefault fwd block",
+        ] {
+            run(change);
+            assert!(rings_within(5000), "{change}");
+            assert!(!rings_within(100), "a second time after {change}");
+        }
     });
 }

@@ -1,0 +1,180 @@
+//! Functions on the hooks of netfilter (`nft list hooks`): conntrack, and whatever else a module or a BPF program has put there.
+//! net/netfilter/nfnetlink_hook.c, Linux 5.14; not every kernel is built with it.
+
+use nix::errno::Errno;
+
+use super::nftables::ATTEMPTS;
+use super::reason::Reason;
+use super::subsystem::Subsystem;
+use crate::fib::family::IpFamily;
+use crate::fib::netlink::{DumpError, Exchange, Malformed, Message, Request};
+use crate::fib::why::Code;
+
+static NFNETLINK_HOOK: Subsystem = Subsystem::of_module("nfnetlink_hook");
+
+/// NFNL_MSG_HOOK_GET is 0.
+const NFNL_MSG_HOOK_GET: u16 = (libc::NFNL_SUBSYS_HOOK as u16) << 8;
+
+// include/uapi/linux/netfilter/nfnetlink_hook.h
+const NFNLA_HOOK_HOOKNUM: u16 = 1;
+const NFNLA_HOOK_FUNCTION_NAME: u16 = 4;
+const NFNLA_HOOK_MODULE_NAME: u16 = 5;
+const NFNLA_HOOK_CHAIN_INFO: u16 = 6;
+const NFNLA_HOOK_INFO_TYPE: u16 = 2;
+const NFNL_HOOK_TYPE_NFTABLES: u32 = 1;
+
+/// The hooks that forwarded packets pass, and what they are called.
+const HOOKS: [(i32, &str); 3] = [
+    (libc::NF_INET_PRE_ROUTING, "prerouting"),
+    (libc::NF_INET_FORWARD, "forward"),
+    (libc::NF_INET_POST_ROUTING, "postrouting"),
+];
+
+/// How the names of functions begin that are judged elsewhere, or do nothing to a packet that is only forwarded.
+const HARMLESS: [&str; 10] = [
+    // By their chains.
+    "nft_do_chain",
+    // By their tables.
+    "ipt_do_table",
+    "ip6t_do_table",
+    "iptable_",
+    "ip6table_",
+    // They translate what conntrack follows, which has functions of its own.
+    "nf_nat_",
+    // br_netfilter: for bridged packets.
+    "ip_sabotage_in",
+    // They judge packets that carry labels, which come from rules or from IPsec.
+    "selinux_",
+    "apparmor_",
+    "smack_",
+];
+
+/// What stands against each family; nothing where this kernel does not tell its hooks.
+pub(super) fn reasons() -> Result<Option<Vec<Reason>>, DumpError> {
+    if !NFNETLINK_HOOK.may_be_there() {
+        return Ok(None);
+    }
+    let mut netfilter = match Exchange::open(libc::NETLINK_NETFILTER) {
+        Err(DumpError::Unsupported) => {
+            NFNETLINK_HOOK.is_missing();
+            return Ok(None);
+        }
+        other => other?,
+    };
+    let mut reasons = Vec::new();
+    for family in IpFamily::ALL {
+        let mut functions = Vec::new();
+        for (hook, name) in HOOKS {
+            match functions_on(&mut netfilter, family, hook) {
+                Ok(found) => functions.extend(found.into_iter().map(|function| (function, name))),
+                // nfnetlink answers so when it knows no such subsystem (net/netfilter/nfnetlink.c).
+                Err(DumpError::Refused(Errno::EINVAL)) => {
+                    NFNETLINK_HOOK.is_missing();
+                    return Ok(None);
+                }
+                // A kernel without IPv6 has none of its hooks.
+                Err(DumpError::Unsupported) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        reasons.extend(reason(family, &functions));
+    }
+    Ok(Some(reasons))
+}
+
+/// The functions on a hook that are not harmless.
+fn functions_on(
+    netfilter: &mut Exchange,
+    family: IpFamily,
+    hook: i32,
+) -> Result<Vec<String>, DumpError> {
+    let protocol = match family {
+        IpFamily::V4 => libc::NFPROTO_IPV4,
+        IpFamily::V6 => libc::NFPROTO_IPV6,
+    };
+    // struct nfgenmsg: family, NFNETLINK_V0
+    let question = Request::dump(NFNL_MSG_HOOK_GET, &[protocol as u8, 0, 0, 0])
+        .attribute(NFNLA_HOOK_HOOKNUM, &hook.to_be_bytes());
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let mut functions = Vec::new();
+        let dumped = netfilter.dump(question.clone(), |message| {
+            functions.extend(function(message)?.filter(|name| !is_harmless(name)));
+            Ok(())
+        });
+        match dumped {
+            Err(DumpError::Interrupted) if attempts < ATTEMPTS => {}
+            // What changes so often is looked at again soon.
+            Err(DumpError::Interrupted) | Ok(()) => return Ok(functions),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What a function is called; nothing if it is a chain's. A kernel without names of functions tells none.
+fn function(message: &Message<'_>) -> Result<Option<String>, Malformed> {
+    let (_, attributes) = message.split::<4>()?;
+    let (mut name, mut module) = (None, None);
+    for attribute in attributes {
+        let attribute = attribute?;
+        match attribute.kind {
+            NFNLA_HOOK_FUNCTION_NAME => name = Some(attribute.text()),
+            NFNLA_HOOK_MODULE_NAME => module = Some(attribute.text()),
+            NFNLA_HOOK_CHAIN_INFO => {
+                for info in attribute.nested() {
+                    let info = info?;
+                    if info.kind == NFNLA_HOOK_INFO_TYPE && info.be32()? == NFNL_HOOK_TYPE_NFTABLES
+                    {
+                        return Ok(None);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let nameless = || module.map_or_else(|| "one without a name".into(), |m| format!("one of {m}"));
+    Ok(Some(name.unwrap_or_else(nameless)))
+}
+
+fn is_harmless(function: &str) -> bool {
+    HARMLESS.iter().any(|prefix| function.starts_with(prefix))
+}
+
+fn reason(family: IpFamily, functions: &[(String, &'static str)]) -> Option<Reason> {
+    if functions.is_empty() {
+        return None;
+    }
+    let what = if functions.iter().any(|(name, _)| name.contains("conntrack")) {
+        "conntrack follows all packets, because a rule of any chain or a module asks for it"
+    } else {
+        "functions of the kernel or of BPF programs"
+    };
+    let named: Vec<_> =
+        functions.iter().map(|(function, hook)| format!("`{function}` on {hook}")).collect();
+    let sentence = format!("netfilter: {what}: {} (`nft list hooks`)", named.join(", "));
+    Some(Reason::everywhere(Code::Netfilter, sentence).of(family))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_40_functions_that_are_not_known_as_harmless_stand_against_their_family() {
+        for harmless in ["nft_do_chain_inet", "nf_nat_ipv4_pre_routing", "selinux_ip_forward"] {
+            assert!(is_harmless(harmless), "{harmless}");
+        }
+        for other in ["ipv4_conntrack_in", "nf_confirm", "nf_hook_run_bpf", "ip_vs_reply4"] {
+            assert!(!is_harmless(other), "{other}");
+        }
+        assert_eq!(reason(IpFamily::V4, &[]), None);
+        let conntrack = [("ipv6_conntrack_in".to_owned(), "prerouting")];
+        let against = reason(IpFamily::V6, &conntrack).expect("it stands against IPv6");
+        assert_eq!((against.family, against.code), (Some(IpFamily::V6), Code::Netfilter));
+        assert!(against.sentence.contains("conntrack follows"), "{against:?}");
+        let bpf = [("nf_hook_run_bpf".to_owned(), "forward")];
+        let against = reason(IpFamily::V4, &bpf).expect("it stands against IPv4").sentence;
+        assert!(against.contains("BPF") && against.contains("`nf_hook_run_bpf` on forward"));
+    }
+}
