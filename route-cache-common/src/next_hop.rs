@@ -71,7 +71,7 @@ impl NextHopVersion {
 
 /// Destination and source MAC address as they stand in a frame: twelve bytes, compared and copied as two words.
 #[repr(C, packed(2))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MacAddresses {
     first: u64,
     second: u32,

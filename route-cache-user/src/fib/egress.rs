@@ -125,6 +125,7 @@ mod tests {
             bus: None,
             master: None,
             vlan: None,
+            takes_from: None,
             xdp_program: None,
         }
     }
