@@ -1,7 +1,7 @@
 //! Watches an agent: for how long does it have everything passed?
 
 use std::{
-    path::PathBuf,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -47,7 +47,7 @@ impl Watch {
     }
 }
 
-fn ask(socket: &PathBuf, shared: &Shared) {
+fn ask(socket: &Path, shared: &Shared) {
     let mut aside: Option<Instant> = None;
     while !shared.over.load(Ordering::Relaxed) {
         let status = agent::ask(socket, &json!({"command": "status"}));
