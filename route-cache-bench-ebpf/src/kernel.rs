@@ -32,6 +32,10 @@ static BENCH_HOPS: Array<Hop, HOPS> = Array::new();
 #[btf_map]
 static BENCH_ROUTES: LpmTrie<u32, u32, 1, { BPF_F_NO_PREALLOC as usize }> = LpmTrie::new();
 #[btf_map]
+static BENCH_ROUTES6: LpmTrie<[u32; 4], u32, 1, { BPF_F_NO_PREALLOC as usize }> = LpmTrie::new();
+#[btf_map]
+static BENCH_FLOWS: Array<FlowSet, { FLOW_SETS as usize }> = Array::new();
+#[btf_map]
 static BENCH_EGRESS: DevMap<65_536> = DevMap::new();
 #[btf_map]
 static ARRIVED: PerCpuArray<u64, 1> = PerCpuArray::new();
@@ -49,24 +53,34 @@ pub fn position() -> Option<&'static mut Position> {
     POSITION.get_ptr_mut(0).map(|position| unsafe { &mut *position })
 }
 
-/// A destination of the list, in network byte order.
+/// A destination of the list.
 #[inline(always)]
-pub fn listed(entry: u32) -> u32 {
-    let page = LIST.get_ptr(entry / PAGE as u32);
-    // SAFETY: a checked element pointer; the index is within the page.
-    page.map_or(0, |page| unsafe { *page.cast::<u32>().add(entry as usize % PAGE) })
+pub fn listed<H: Header>(entry: u32) -> H::Address {
+    let entries = (PAGE / H::WORDS) as u32;
+    let Some(page) = LIST.get_ptr(entry / entries) else {
+        return H::address([0; 4]);
+    };
+    let first = (entry % entries) as usize * H::WORDS;
+    let mut words = [0; 4];
+    let mut word = 0;
+    while word < H::WORDS {
+        // SAFETY: a checked element pointer; the words of an entry are within the page.
+        words[word] = unsafe { *page.cast::<u32>().add(first + word) };
+        word += 1;
+    }
+    H::address(words)
 }
 
 /// The headers of this run's frame. To be asked for anew rather than kept beside another.
 #[inline(always)]
 #[expect(clippy::mut_from_ref, reason = "the context stands for the frame, it does not hold it")]
-pub fn frame(ctx: &XdpContext) -> Option<&mut Frame> {
+pub fn frame<H: Header>(ctx: &XdpContext) -> Option<&mut Frame<H>> {
     let start = ctx.data();
-    if start + size_of::<Frame>() > ctx.data_end() {
+    if start + size_of::<Frame<H>>() > ctx.data_end() {
         return None;
     }
     // SAFETY: within the frame, which is this run's alone; plain words at an even address.
-    Some(unsafe { &mut *(start as *mut Frame) })
+    Some(unsafe { &mut *(start as *mut Frame<H>) })
 }
 
 /// Lets another program go on with the frame; returns only if there is none.
@@ -82,10 +96,45 @@ pub fn hop(index: u32) -> Option<&'static Hop> {
     BENCH_HOPS.get(index)
 }
 
+/// A trie for each family.
+pub trait Tables: Header {
+    /// The routes.
+    fn routes() -> &'static LpmTrie<Self::Address, u32, 1, { BPF_F_NO_PREALLOC as usize }>;
+}
+
+impl Tables for Ipv4 {
+    #[inline(always)]
+    fn routes() -> &'static LpmTrie<u32, u32, 1, { BPF_F_NO_PREALLOC as usize }> {
+        &BENCH_ROUTES
+    }
+}
+
+impl Tables for Ipv6 {
+    #[inline(always)]
+    fn routes() -> &'static LpmTrie<[u32; 4], u32, 1, { BPF_F_NO_PREALLOC as usize }> {
+        &BENCH_ROUTES6
+    }
+}
+
 /// The next hop of the longest prefix that covers a destination.
 #[inline(always)]
-pub fn route(destination: u32) -> Option<u32> {
-    BENCH_ROUTES.get(&Key { prefix_len: 32, data: destination }).copied()
+pub fn route<H: Tables>(destination: H::Address) -> Option<u32> {
+    let prefix_len = H::WORDS as u32 * 32;
+    H::routes().get(&Key { prefix_len, data: destination }).copied()
+}
+
+/// The next hop of a flow.
+#[inline(always)]
+pub fn flow(key: FlowKey) -> Option<u32> {
+    let set = BENCH_FLOWS.get(flow_set(key, FLOW_SEED, FLOW_SETS))?;
+    let [first, second] = &set.ways;
+    if first.key == key {
+        Some(first.id)
+    } else if second.key == key {
+        Some(second.id)
+    } else {
+        None
+    }
 }
 
 /// Asks for a redirect.
@@ -101,17 +150,19 @@ pub fn redirect(ifindex: u32) -> bool {
 
 /// The next hop that the kernel's tables have for the frame.
 #[inline(always)]
-pub fn fib_lookup(ctx: &XdpContext, flags: u32) -> Option<Hop> {
-    let frame = frame(ctx)?;
+pub fn fib_lookup<H: Header>(ctx: &XdpContext, flags: u32) -> Option<Hop> {
+    let frame = frame::<H>(ctx)?;
     // Zeros that the compiler knows of become a call of `memset`, a loop over bytes: no peer would do that.
     let zero = core::hint::black_box(0u64);
     // SAFETY: plain integers, as large as the words, for which zero is valid.
     let mut params: bpf_fib_lookup = unsafe { core::mem::transmute([zero; 8]) };
-    params.family = 2; // AF_INET
+    params.family = H::FAMILY;
     params.l4_protocol = 17;
-    params.__bindgen_anon_1.tot_len = frame.total_len();
-    params.__bindgen_anon_3.ipv4_src = frame.source();
-    params.__bindgen_anon_4.ipv4_dst = frame.destination();
+    params.__bindgen_anon_1.tot_len = frame.ip.total_len();
+    // An IPv4 address stands in the first word.
+    let [source, destination] = frame.ip.endpoints();
+    params.__bindgen_anon_3.ipv6_src = source;
+    params.__bindgen_anon_4.ipv6_dst = destination;
     params.ifindex = ctx.ingress_ifindex() as u32;
     let size = size_of::<bpf_fib_lookup>() as i32;
     // SAFETY: the helper checks its arguments; the struct is a local of the size given.

@@ -4,7 +4,8 @@
 
 use route_cache_common::MacAddresses;
 
-/// Destinations in a page of the list: one write from user space fills one.
+/// Words of 32 bits in a page of the list, one for an IPv4 destination, four for an IPv6 one: one write from user space
+/// fills a page.
 pub const PAGE: usize = 1024;
 
 /// Pages of the list.
@@ -15,6 +16,13 @@ pub const CONTENDERS: usize = 16;
 
 /// Next hops of the forwarders that Route Cache is compared to.
 pub const HOPS: usize = 64;
+
+/// Sets of the table of flows that is measured alone: as many as an agent has for a CPU by default.
+pub const FLOW_SETS: u32 = 32_768;
+
+/// Where a flow stands in it.
+pub const FLOW_SEED: [u64; 4] =
+    [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xff51_afd7_ed55_8ccd];
 
 /// Out of how many [`Traffic::flood`] counts.
 pub const FLOOD_OF: u32 = 256;

@@ -34,47 +34,35 @@ use aya_ebpf::{
 };
 use route_cache_bench_ebpf::{FLOOD_OF, Hop, Position, Traffic};
 
-/// Makes the next frame and hands it to the contender. A contender that is missing shows as frames that never arrive.
-#[xdp]
-pub fn generate(ctx: XdpContext) -> u32 {
-    let (Some(traffic), Some(position)) = (kernel::traffic(), kernel::position()) else {
-        return XDP_ABORTED;
+use crate::{
+    frame::{Header, Ipv4, Ipv6},
+    kernel::Tables,
+};
+
+/// Programs for IPv4, and for IPv6 under the same name with a 6.
+macro_rules! programs {
+    ($($v4:ident, $v6:ident: $body:ident;)+) => {
+        $(
+            #[xdp]
+            pub fn $v4(ctx: XdpContext) -> u32 {
+                bodies::$body::<Ipv4>(&ctx)
+            }
+
+            #[xdp]
+            pub fn $v6(ctx: XdpContext) -> u32 {
+                bodies::$body::<Ipv6>(&ctx)
+            }
+        )+
     };
-    let destination = next_destination(traffic, position);
-    let Some(frame) = kernel::frame(&ctx) else {
-        return XDP_ABORTED;
-    };
-    frame.restore(&traffic.addresses, traffic.header_sum, destination);
-    kernel::hand_over(&ctx, traffic.contender);
-    XDP_ABORTED
 }
 
-/// Redirects everything to one next hop: what no forwarder can be faster than.
-#[xdp]
-pub fn floor(ctx: XdpContext) -> u32 {
-    forward(&ctx, kernel::hop(0))
-}
-
-/// Forwards by the routes in a trie of its own, and nothing else.
-#[xdp]
-pub fn lpm(ctx: XdpContext) -> u32 {
-    let Some(frame) = kernel::frame(&ctx) else {
-        return XDP_ABORTED;
-    };
-    let hop = kernel::route(frame.destination());
-    forward(&ctx, hop.and_then(kernel::hop))
-}
-
-/// Forwards by the kernel's own tables and policy rules (`bpf_fib_lookup`).
-#[xdp]
-pub fn fib_full(ctx: XdpContext) -> u32 {
-    forward(&ctx, kernel::fib_lookup(&ctx, 0).as_ref())
-}
-
-/// Likewise, by the one table of the interface (`BPF_FIB_LOOKUP_DIRECT`).
-#[xdp]
-pub fn fib_direct(ctx: XdpContext) -> u32 {
-    forward(&ctx, kernel::fib_lookup(&ctx, BPF_FIB_LOOKUP_DIRECT).as_ref())
+programs! {
+    generate, generate6: generate;
+    floor, floor6: floor;
+    flow, flow6: flow;
+    lpm, lpm6: lpm;
+    fib_full, fib_full6: fib_full;
+    fib_direct, fib_direct6: fib_direct;
 }
 
 /// Leaves everything to the kernel.
@@ -90,9 +78,66 @@ pub fn sink(_ctx: XdpContext) -> u32 {
     XDP_DROP
 }
 
+mod bodies {
+    use super::*;
+
+    /// Makes the next frame and hands it to the contender. A contender that is missing shows as frames that never arrive.
+    #[inline(always)]
+    pub fn generate<H: Header>(ctx: &XdpContext) -> u32 {
+        let (Some(traffic), Some(position)) = (kernel::traffic(), kernel::position()) else {
+            return XDP_ABORTED;
+        };
+        let destination = next_destination::<H>(traffic, position);
+        let Some(frame) = kernel::frame::<H>(ctx) else {
+            return XDP_ABORTED;
+        };
+        frame.restore(&traffic.addresses, traffic.header_sum, destination);
+        kernel::hand_over(ctx, traffic.contender);
+        XDP_ABORTED
+    }
+
+    /// Redirects everything to one next hop: what no forwarder can be faster than.
+    #[inline(always)]
+    pub fn floor<H: Header>(ctx: &XdpContext) -> u32 {
+        forward::<H>(ctx, kernel::hop(0))
+    }
+
+    /// Forwards by a table of flows laid out as the agent's is, and nothing else: what that tier alone costs.
+    #[inline(always)]
+    pub fn flow<H: Header>(ctx: &XdpContext) -> u32 {
+        let Some(frame) = kernel::frame::<H>(ctx) else {
+            return XDP_ABORTED;
+        };
+        let hop = kernel::flow(H::flow_key(frame.ip.destination()));
+        forward::<H>(ctx, hop.and_then(kernel::hop))
+    }
+
+    /// Forwards by the routes in a trie of its own, and nothing else.
+    #[inline(always)]
+    pub fn lpm<H: Tables>(ctx: &XdpContext) -> u32 {
+        let Some(frame) = kernel::frame::<H>(ctx) else {
+            return XDP_ABORTED;
+        };
+        let hop = kernel::route::<H>(frame.ip.destination());
+        forward::<H>(ctx, hop.and_then(kernel::hop))
+    }
+
+    /// Forwards by the kernel's own tables and policy rules (`bpf_fib_lookup`).
+    #[inline(always)]
+    pub fn fib_full<H: Header>(ctx: &XdpContext) -> u32 {
+        forward::<H>(ctx, kernel::fib_lookup::<H>(ctx, 0).as_ref())
+    }
+
+    /// Likewise, by the one table of the interface (`BPF_FIB_LOOKUP_DIRECT`).
+    #[inline(always)]
+    pub fn fib_direct<H: Header>(ctx: &XdpContext) -> u32 {
+        forward::<H>(ctx, kernel::fib_lookup::<H>(ctx, BPF_FIB_LOOKUP_DIRECT).as_ref())
+    }
+}
+
 #[inline(always)]
-fn forward(ctx: &XdpContext, hop: Option<&Hop>) -> u32 {
-    let (Some(hop), Some(frame)) = (hop, kernel::frame(ctx)) else {
+fn forward<H: Header>(ctx: &XdpContext, hop: Option<&Hop>) -> u32 {
+    let (Some(hop), Some(frame)) = (hop, kernel::frame::<H>(ctx)) else {
         return XDP_PASS;
     };
     if !kernel::redirect(hop.ifindex) {
@@ -103,7 +148,7 @@ fn forward(ctx: &XdpContext, hop: Option<&Hop>) -> u32 {
 }
 
 #[inline(always)]
-fn next_destination(traffic: &Traffic, position: &mut Position) -> u32 {
+fn next_destination<H: Header>(traffic: &Traffic, position: &mut Position) -> H::Address {
     let mut random = position.random;
     random ^= random << 13;
     random ^= random >> 7;
@@ -111,7 +156,7 @@ fn next_destination(traffic: &Traffic, position: &mut Position) -> u32 {
     position.random = random;
     if (random >> 32) as u32 % FLOOD_OF < traffic.flood {
         position.flooded += 1;
-        return anywhere(random as u32).to_be();
+        return H::address(H::anywhere(random));
     }
     position.from_list += 1;
     let mut entry = position.next >> traffic.repeat_shift;
@@ -120,15 +165,7 @@ fn next_destination(traffic: &Traffic, position: &mut Position) -> u32 {
         entry = 0;
     }
     position.next += 1;
-    kernel::listed(entry as u32)
-}
-
-/// A unicast address, in host byte order, that is in none of the networks of the bench's own links.
-#[inline(always)]
-fn anywhere(random: u32) -> u32 {
-    let first = 1 + (random >> 24) * 222 / 255;
-    let first = if first == 10 || first == 127 { first + 1 } else { first };
-    first << 24 | random & 0x00ff_ffff
+    kernel::listed::<H>(entry as u32)
 }
 
 #[cfg(target_arch = "bpf")]
@@ -157,15 +194,19 @@ mod tests {
 
     #[test]
     fn a_flood_goes_to_unicast_addresses_only() {
-        for random in [0, u32::MAX, 10 << 24, 145 << 24, 0x0a00_0000] {
-            let first = anywhere(random) >> 24;
+        let first = |random: u64| Ipv4::anywhere(random)[0].to_ne_bytes()[0];
+        for random in [0, u64::MAX, 10 << 24, 145 << 24, 0x0a00_0000] {
+            let first = first(random);
             assert!(
                 (1..=223).contains(&first) && first != 10 && first != 127,
                 "{random:#x}: {first}"
             );
         }
-        let all: std::collections::BTreeSet<_> =
-            (0..256).map(|b| anywhere(b << 24) >> 24).collect();
+        let all: std::collections::BTreeSet<_> = (0..256).map(|b| first(b << 24)).collect();
         assert!(!all.contains(&10) && !all.contains(&127) && all.len() > 200, "{all:?}");
+        for random in [0, u64::MAX, 1 << 31] {
+            let first = Ipv6::anywhere(random)[0].to_ne_bytes()[0];
+            assert!((0x24..0x28).contains(&first), "{random:#x}: {first:#x}");
+        }
     }
 }

@@ -163,17 +163,7 @@ impl Agent {
     /// # Errors
     /// If the agent does not answer, or with an error.
     pub fn ask(&self, request: &Value) -> Result<Value> {
-        let what = || format!("no answer to {request} on {}", self.control_socket.display());
-        let mut stream = UnixStream::connect(&self.control_socket).with_context(what)?;
-        stream.set_read_timeout(Some(patience(PATIENCE)))?;
-        writeln!(stream, "{request}").with_context(what)?;
-        let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).with_context(what)?;
-        let mut answer: Value = serde_json::from_str(&answer).with_context(what)?;
-        match answer.get_mut("ok").map(Value::take) {
-            Some(told) => Ok(told),
-            None => bail!("the agent answers {request} with {answer}"),
-        }
+        ask(&self.control_socket, request)
     }
 
     /// `route-cache status --json`.
@@ -294,6 +284,21 @@ impl Agent {
     fn describe_state(&self) -> String {
         let status = self.status().map_or_else(|e| format!("{e:#}"), |status| status.to_string());
         format!("its status: {status}\nits log:\n{}", self.log())
+    }
+}
+
+/// The answer of the agent behind a control socket.
+pub(crate) fn ask(socket: &Path, request: &Value) -> Result<Value> {
+    let what = || format!("no answer to {request} on {}", socket.display());
+    let mut stream = UnixStream::connect(socket).with_context(what)?;
+    stream.set_read_timeout(Some(patience(PATIENCE)))?;
+    writeln!(stream, "{request}").with_context(what)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).with_context(what)?;
+    let mut answer: Value = serde_json::from_str(&answer).with_context(what)?;
+    match answer.get_mut("ok").map(Value::take) {
+        Some(told) => Ok(told),
+        None => bail!("the agent answers {request} with {answer}"),
     }
 }
 

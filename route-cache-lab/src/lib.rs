@@ -21,7 +21,9 @@ pub mod raw_socket;
 pub mod story;
 mod sys;
 pub mod topology;
+pub mod usage;
 pub mod wait;
+pub mod watch;
 
 pub use agent::{Agent, Readiness};
 pub use counters::Snmp;
@@ -30,4 +32,6 @@ pub use namespace::Namespace;
 pub use process::Running;
 pub use raw_socket::RawSocket;
 pub use topology::{Checksums, Host, Lab};
+pub use usage::Usage;
 pub use wait::{patience, wait_for, wait_until};
+pub use watch::Watch;

@@ -134,6 +134,17 @@ impl Namespace {
             .with_context(|| format!("cannot read {path} in {}", self.name))
     }
 
+    /// IPv4 routes of its tables local and main, which the kernel has in one.
+    ///
+    /// # Errors
+    /// If the kernel does not tell (`CONFIG_IP_FIB_TRIE_STATS`).
+    pub fn ipv4_routes(&self) -> Result<u64> {
+        let told = self.read("/proc/thread-self/net/fib_triestat")?;
+        let count = told.lines().find_map(|line| line.trim().strip_prefix("Prefixes:"));
+        let count = count.and_then(|count| count.trim().parse().ok());
+        count.with_context(|| format!("no number of prefixes in fib_triestat: {told}"))
+    }
+
     /// Sets a sysctl, its name written with slashes: `net/ipv4/ip_forward`.
     ///
     /// # Errors

@@ -237,6 +237,11 @@ impl IndexMap {
         self.index = None;
     }
 
+    /// Begins it in a map that was never written to, for about so many routes that [`IndexMap::change`] adds.
+    pub(crate) fn begin(&mut self, routes: usize) {
+        self.index = self.has_room().then(|| Index::with_capacity(routes));
+    }
+
     /// Makes it of all routes.
     pub(crate) fn build(
         &mut self,
@@ -258,8 +263,8 @@ impl IndexMap {
     /// Makes a change of the routes in it; what is wrong then is the whole of it.
     pub(crate) fn change(
         &mut self,
-        routes: &[(Ipv4Net, RouteWords)],
-        removed: &[Ipv4Net],
+        routes: impl IntoIterator<Item = (Ipv4Net, RouteWords)>,
+        removed: impl IntoIterator<Item = Ipv4Net>,
     ) -> Result<()> {
         let (Some(mapping), Some(mut index)) = (&self.mapping, self.index.take()) else {
             return Ok(());
@@ -268,10 +273,10 @@ impl IndexMap {
         let mut define = |code, words| define(meanings, code, words);
         let mut target = Target { table, define: &mut define };
         for (net, words) in routes {
-            index.insert(*net, *words, now, &mut target)?;
+            index.insert(net, words, now, &mut target)?;
         }
         for net in removed {
-            index.remove(*net, now, &target);
+            index.remove(net, now, &target);
         }
         self.index = Some(index);
         // What is written next, generations above all, is seen after the codes.

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::{AsRawFd as _, BorrowedFd, RawFd},
     ptr::NonNull,
     sync::atomic::AtomicU16,
 };
@@ -20,6 +20,8 @@ enum Command {
     Lookup = 24,
     Update = 26,
     Delete = 27,
+    /// BPF_OBJ_GET_INFO_BY_FD, since Linux 4.13.
+    Info = 15,
 }
 
 /// `struct { … } batch` of `union bpf_attr`.
@@ -108,6 +110,44 @@ pub(crate) fn delete<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
         Command::DeleteElement,
         &mut ElementAttr { map_fd, key: &raw const *key as u64, value: 0, flags: 0 },
     )
+}
+
+/// The beginning of `struct bpf_map_info`.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct MapInfo {
+    /// `enum bpf_map_type`.
+    pub(crate) kind: u32,
+    /// What no other map has.
+    pub(crate) id: u32,
+    /// Bytes of a key.
+    pub(crate) key_size: u32,
+    _value_size: u32,
+    _max_entries: u32,
+    _flags: u32,
+    name: [u8; 16],
+}
+
+impl MapInfo {
+    /// Its name, cut off by the kernel; empty if it has none.
+    pub(crate) fn name(&self) -> &str {
+        let bytes = self.name.split(|byte| *byte == 0).next().unwrap_or_default();
+        str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+/// What the kernel knows of a map; an error if the descriptor is not one of a map's.
+pub(crate) fn map_info(fd: RawFd) -> io::Result<MapInfo> {
+    #[repr(C)]
+    struct InfoAttr {
+        fd: u32,
+        size: u32,
+        info: u64,
+    }
+    let mut info = MapInfo::default();
+    let (size, at) = (size_of::<MapInfo>() as u32, &raw mut info as u64);
+    bpf(Command::Info, &mut InfoAttr { fd: fd.cast_unsigned(), size, info: at })?;
+    Ok(info)
 }
 
 /// A walk over a hash map, a batch of buckets at a time, or over an array. It ends even if the map changes meanwhile: the

@@ -47,6 +47,7 @@ use crate::{
         message::{Event, Link},
         mirror::{Fib, Limits},
         netlink::{Batch, Bell, Dumper, Monitor, Received},
+        plan::Plan,
         tables::{Cause, Tables},
     },
     maps::Writer,
@@ -247,7 +248,8 @@ impl EventLoop {
             state.fib.believe_probes();
         }
         self.probe(&mut state);
-        self.install(&mut state)?;
+        let (plan, first) = self.writer.write_first(&mut state.fib, self.shared.options().index)?;
+        self.carry_out(&mut state, plan, first)?;
         drop(state);
         self.promise()?;
         let state = self.shared.read();
@@ -594,7 +596,17 @@ impl EventLoop {
     }
 
     fn install(&mut self, state: &mut State) -> Result<()> {
-        let mut plan = state.fib.plan();
+        let plan = state.fib.plan();
+        self.carry_out(state, plan, Written::BOTH)
+    }
+
+    /// Writes a plan. `before` is what routes came to that were written before it.
+    fn carry_out(
+        &mut self,
+        state: &mut State,
+        mut plan: Plan,
+        before: PerFamily<Written>,
+    ) -> Result<()> {
         plan.flags |= self.tiers;
         // The program stops at once where the plan says so; where the plan lets it go on, that is written last.
         let both = V4::ACCELERATE | V6::ACCELERATE;
@@ -602,12 +614,12 @@ impl EventLoop {
             self.config.flags &= plan.flags | !both;
             self.writer.write_config(&self.config)?;
         }
-        let written = self.writer.install(&plan, &mut self.config)?;
+        let written = self.writer.install(&plan, before, &mut self.config)?;
         if written.v4 == Written::Full {
             self.writer.stop_indexing(&mut self.config)?;
         } else {
             let mode = self.shared.options().index;
-            self.writer.steer_index(mode, &state.fib, &plan.v4, &mut self.config)?;
+            self.writer.steer_index(mode, &state.fib, &mut self.config)?;
         }
         self.shared.note_flags(self.config.flags);
         for family in IpFamily::ALL {

@@ -39,6 +39,7 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(out, "redirect errors   {}", redirect_errors(status))?;
     writeln!(out, "map memory        {} bytes", status.map_memory_bytes)?;
+    writeln!(out, "own memory        {} bytes", status.resident_memory_bytes)?;
     writeln!(out)?;
     setting_table(status).write("", out)
 }

@@ -111,6 +111,8 @@ impl Source for Fake {
             }],
             redirect_errors_unknown: None,
             map_memory_bytes: 31_457_280,
+            map_memory: counts(&[("index4", 31_000_000), ("routes4", 457_280)]),
+            resident_memory_bytes: 20_971_520,
             interfaces: self.interfaces()?,
         })
     }

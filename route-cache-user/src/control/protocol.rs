@@ -144,6 +144,10 @@ pub(crate) struct Status {
     pub(crate) redirect_errors_unknown: Option<String>,
     /// Bytes of kernel memory the maps take now, as the kernel accounts them. Clones and routes come on top as they are made.
     pub(crate) map_memory_bytes: u64,
+    /// The same by map.
+    pub(crate) map_memory: BTreeMap<String, u64>,
+    /// Bytes of memory that the agent's process has.
+    pub(crate) resident_memory_bytes: u64,
     /// Interfaces the agent is attached to or wants to be.
     pub(crate) interfaces: Vec<InterfaceEntry>,
 }

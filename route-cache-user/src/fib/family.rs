@@ -4,6 +4,7 @@ use std::{
     fmt::{Debug, Display},
     hash::Hash,
     net::IpAddr,
+    sync::mpsc::SyncSender,
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -11,6 +12,7 @@ use route_cache_common::{Family, V4, V6, next_hop::NeighbourKey};
 
 pub(crate) use super::ip_family::{IpFamily, PerFamily};
 use super::{
+    first::{Chunk, First},
     message::Ifindex,
     mirror::{Fib, Mirrored},
     plan::{Plan, RoutePlan},
@@ -57,6 +59,8 @@ pub(crate) trait NetFamily: Family<Address: aya::Pod + Ord + Default> {
     fn mirrored_mut(fib: &mut Fib) -> &mut Mirrored<Self>;
     /// What is to be written.
     fn plan(plan: &Plan) -> &RoutePlan<Self>;
+    /// Where routes go that are planned at the start.
+    fn first<'a>(first: &'a First<'_>) -> &'a SyncSender<Chunk<Self>>;
     /// What is to be written, to be added to.
     fn plan_mut(plan: &mut Plan) -> &mut RoutePlan<Self>;
     /// The maps that the event loop writes.
@@ -126,6 +130,10 @@ macro_rules! family {
 
             fn plan(plan: &Plan) -> &RoutePlan<Self> {
                 &plan.$part
+            }
+
+            fn first<'a>(first: &'a First<'_>) -> &'a SyncSender<Chunk<Self>> {
+                &first.$part
             }
 
             fn plan_mut(plan: &mut Plan) -> &mut RoutePlan<Self> {

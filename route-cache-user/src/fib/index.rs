@@ -81,13 +81,19 @@ impl Index {
         }
     }
 
+    /// The same, with room for so many routes.
+    pub(crate) fn with_capacity(routes: usize) -> Self {
+        let mut index = Self::new();
+        index.routes.reserve(routes);
+        index
+    }
+
     /// Enters routes into an index that has none: fastest if they come shortest first, and those of a length as they lie.
     pub(crate) fn build(
         routes: impl ExactSizeIterator<Item = (Ipv4Net, RouteWords)>,
         to: &mut Target<'_>,
     ) -> anyhow::Result<Self> {
-        let (mut index, now) = (Self::new(), Instant::now());
-        index.routes.reserve(routes.len());
+        let (mut index, now) = (Self::with_capacity(routes.len()), Instant::now());
         for (net, words) in routes {
             index.insert(net, words, now, to)?;
         }

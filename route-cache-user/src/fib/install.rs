@@ -10,14 +10,17 @@ use std::{io, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{MapError, lpm_trie::Key};
-use route_cache_common::{Config, V4, V6};
+use route_cache_common::{Config, V4, V6, route::RouteWords};
 
 use super::{
     family::{NetFamily, PerFamily},
     mirror::Fib,
-    plan::{Plan, RoutePlan},
+    plan::Plan,
 };
-use crate::{cli::IndexMode, maps::Writer};
+use crate::{
+    cli::IndexMode,
+    maps::{RouteMaps, Writer},
+};
 
 /// IPv4 routes from which on they are indexed,
 const MANY_ROUTES: usize = 16_384;
@@ -26,7 +29,17 @@ const MANY_ROUTES: usize = 16_384;
 const FEW_ROUTES: usize = MANY_ROUTES / 2;
 
 /// Routes written with one system call.
-const AT_A_TIME: usize = 16_384;
+pub(super) const AT_A_TIME: usize = 16_384;
+
+/// Whether so many IPv4 routes are to be indexed.
+pub(super) const fn is_indexed(mode: IndexMode, is_kept: bool, routes: usize) -> bool {
+    match mode {
+        IndexMode::Off => false,
+        IndexMode::On => true,
+        IndexMode::Auto if is_kept => routes >= FEW_ROUTES,
+        IndexMode::Auto => routes >= MANY_ROUTES,
+    }
+}
 
 /// What writing a plan came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +52,17 @@ pub(crate) enum Written {
 }
 
 impl Written {
+    /// Nothing that did not fit, of either family.
+    pub(crate) const BOTH: PerFamily<Self> = PerFamily { v4: Self::All, v6: Self::All };
+
+    /// What this and what was written before come to.
+    pub(crate) const fn and(self, before: Self) -> Self {
+        match before {
+            Self::All => self,
+            Self::Full => before,
+        }
+    }
+
     /// What must not stand in the config line.
     const fn flag<F: NetFamily>(self) -> u64 {
         match self {
@@ -49,10 +73,11 @@ impl Written {
 }
 
 impl Writer {
-    /// Writes a plan, and the config line with it.
+    /// Writes a plan, and the config line with it. `before` is what routes came to that were written before.
     pub(crate) fn install(
         &mut self,
         plan: &Plan,
+        before: PerFamily<Written>,
         config: &mut Config,
     ) -> Result<PerFamily<Written>> {
         for address in &plan.locals_added {
@@ -104,9 +129,12 @@ impl Writer {
         }
         self.install_neighbours::<V4>(plan)?;
         self.install_neighbours::<V6>(plan)?;
-        let v4 = self.install_routes::<V4>(plan)?;
-        let v6 = self.install_routes::<V6>(plan)?;
-        if let Err(error) = self.index.change(&plan.v4.routes, &plan.v4.routes_removed) {
+        let v4 = self.install_routes::<V4>(plan)?.and(before.v4);
+        let v6 = self.install_routes::<V6>(plan)?.and(before.v6);
+        if let Err(error) = self
+            .index
+            .change(plan.v4.routes.iter().copied(), plan.v4.routes_removed.iter().copied())
+        {
             // Half of a change is in it: nobody may look there.
             self.stop_indexing(config)?;
             tracing::warn!("the index of IPv4 routes is switched off for now: {error:#}");
@@ -121,34 +149,23 @@ impl Writer {
         Ok(PerFamily { v4, v6 })
     }
 
-    /// Builds the index where it is wanted and missing, or gives it up. `written` is what was written just now.
+    /// Builds the index where it is wanted and missing, or gives it up.
     pub(crate) fn steer_index(
         &mut self,
         mode: IndexMode,
         fib: &Fib,
-        written: &RoutePlan<V4>,
         config: &mut Config,
     ) -> Result<()> {
         let (is_kept, count) = (self.index.flag() != 0, fib.v4.installed.len());
-        let is_wanted = match mode {
-            IndexMode::Off => false,
-            IndexMode::On => true,
-            IndexMode::Auto if is_kept => count >= FEW_ROUTES,
-            IndexMode::Auto => count >= MANY_ROUTES,
-        };
-        match (is_kept, is_wanted && self.index.has_room()) {
+        let is_wanted = is_indexed(mode, is_kept, count) && self.index.has_room();
+        match (is_kept, is_wanted) {
             (true, false) => {
                 tracing::info!("{count} IPv4 routes: they are looked up in the trie");
                 self.stop_indexing(config)
             }
             (false, true) => {
                 let began = Instant::now();
-                // At the start everything was, and stands in an order that is good for the index.
-                let built = if written.routes.len() == count {
-                    self.index.build(written.routes.iter().rev().copied())
-                } else {
-                    self.index.build(fib.routes4().into_iter())
-                };
+                let built = self.index.build(fib.routes4().into_iter());
                 built.context("cannot build the index of IPv4 routes")?;
                 config.flags |= self.index.flag();
                 self.write_config(config)?;
@@ -185,22 +202,7 @@ impl Writer {
 
     fn install_routes<F: NetFamily>(&mut self, plan: &Plan) -> Result<Written> {
         let (plan, maps) = (F::plan(plan), F::maps(self));
-        let mut written = Written::All;
-        // Few at a time: keys and values are copies, and there may be a million.
-        for routes in plan.routes.chunks(AT_A_TIME) {
-            let (keys, values): (Vec<_>, Vec<_>) =
-                routes.iter().map(|(net, words)| (key::<F>(net), *words)).unzip();
-            match maps.write_routes(&keys, &values) {
-                Ok(()) => {}
-                Err((_, error))
-                    if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::ENOMEM)) =>
-                {
-                    written = Written::Full;
-                    break;
-                }
-                Err((done, error)) => bail!("cannot write route {:?}: {error}", routes.get(done)),
-            }
-        }
+        let written = maps.write(&plan.routes)?;
         let removed: Vec<_> = plan.routes_removed.iter().map(key::<F>).collect();
         maps.remove_routes(&removed).context("cannot remove routes")?;
         Ok(written)
@@ -216,6 +218,27 @@ impl Writer {
         unseen.current -= 1;
         self.next_hops.set(index, unseen, 0)?;
         self.next_hops.set(index, element, 0)
+    }
+}
+
+impl<F: NetFamily> RouteMaps<F> {
+    /// Writes routes in the order given, as far as there is room.
+    pub(super) fn write(&self, routes: &[(F::Net, RouteWords)]) -> Result<Written> {
+        // Few at a time: keys and values are copies, and there may be a million.
+        for routes in routes.chunks(AT_A_TIME) {
+            let (keys, values): (Vec<_>, Vec<_>) =
+                routes.iter().map(|(net, words)| (key::<F>(net), *words)).unzip();
+            match self.write_routes(&keys, &values) {
+                Ok(()) => {}
+                Err((_, error))
+                    if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::ENOMEM)) =>
+                {
+                    return Ok(Written::Full);
+                }
+                Err((done, error)) => bail!("cannot write route {:?}: {error}", routes.get(done)),
+            }
+        }
+        Ok(Written::All)
     }
 }
 

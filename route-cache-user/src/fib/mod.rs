@@ -9,11 +9,13 @@
 //! - [`dump`]: whole dumps; [`tables`]: what was said so far; [`verdict`]: what may be done about it, and why not.
 //! - [`rules`], [`vlan`]: what of it is judged apart; [`why`]: the reasons, by code.
 //! - [`mirror`]: both, and what has changed; [`slots`], [`hops`], [`groups`]: what was handed out in the data plane.
-//! - [`plan`]: what is to be written there; [`install`]: writing it, in the order that keeps old answers from looking new.
+//! - [`plan`]: what is to be written there; [`install`]: writing it, in the order that keeps old answers from looking new;
+//!   [`first`]: the routes of the start, which are written while they are planned.
 
 pub(crate) mod dump;
 pub(crate) mod egress;
 pub(crate) mod family;
+pub(crate) mod first;
 pub(crate) mod groups;
 mod hashed;
 pub(crate) mod hops;

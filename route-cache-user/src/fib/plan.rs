@@ -13,7 +13,9 @@ use route_cache_common::{
 
 use super::{
     family::{IpFamily, NetFamily, ancestors},
+    first::First,
     hashed::{HashedMap, HashedSet},
+    install::AT_A_TIME,
     installed::InstalledRoute,
     interlock::Picking,
     message::{Ifindex, Link, Neighbour},
@@ -118,6 +120,15 @@ impl Plan {
 impl Fib {
     /// What has to be written, assuming that it will be.
     pub(crate) fn plan(&mut self) -> Plan {
+        self.plan_routes_to(None)
+    }
+
+    /// The same at the start, when nothing is written yet. The routes are given away as they are planned, many at a time.
+    pub(crate) fn plan_first(&mut self, first: &mut First<'_>) -> Plan {
+        self.plan_routes_to(Some(first))
+    }
+
+    fn plan_routes_to(&mut self, mut first: Option<&mut First<'_>>) -> Plan {
         let mut plan = Plan::default();
         // The last plan is written: what led to the groups given back then is gone.
         self.groups.settle();
@@ -134,8 +145,8 @@ impl Fib {
             }
             hops.insert(HopKey::Neighbour(key));
         }
-        self.plan_routes::<V4>(dirty.replaced, &mut hops, &mut plan);
-        self.plan_routes::<V6>(dirty.replaced, &mut hops, &mut plan);
+        self.plan_routes::<V4>(dirty.replaced, first.as_deref_mut(), &mut hops, &mut plan);
+        self.plan_routes::<V6>(dirty.replaced, first, &mut hops, &mut plan);
         if dirty.groups || !dirty.interfaces.is_empty() {
             let keys: Vec<_> = self.groups.keys().cloned().collect();
             for key in keys {
@@ -242,6 +253,7 @@ impl Fib {
     fn plan_routes<F: NetFamily>(
         &mut self,
         replaced: bool,
+        mut first: Option<&mut First<'_>>,
         hops: &mut BTreeSet<HopKey>,
         plan: &mut Plan,
     ) {
@@ -255,7 +267,7 @@ impl Fib {
         let mut covers = HashedMap::default();
         if at_start {
             F::mirrored_mut(self).installed.reserve(dirty.len());
-            F::plan_mut(plan).routes.reserve(dirty.len());
+            F::plan_mut(plan).routes.reserve(dirty.len().min(AT_A_TIME));
         }
         for net in &dirty {
             if self.tables.has_custom_local_route::<F>(net) {
@@ -321,6 +333,12 @@ impl Fib {
             let route = InstalledRoute { verdict: Verdict { way, mtu }, slot };
             F::plan_mut(plan).routes.push((*net, self.words::<F>(net, &route)));
             F::mirrored_mut(self).installed.insert(*net, route);
+            if let Some(first) = &mut first {
+                first.take_many::<F>(&mut F::plan_mut(plan).routes);
+            }
+        }
+        if let Some(first) = first {
+            first.take_last::<F>(&mut F::plan_mut(plan).routes);
         }
         self.renew_covers::<F>(&covers, plan);
         let routes = &mut F::plan_mut(plan).routes;

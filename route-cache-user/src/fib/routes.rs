@@ -143,6 +143,11 @@ impl<F: NetFamily> Routes<F> {
         self.by_prefix.contains_key(net)
     }
 
+    /// How many prefixes have routes.
+    pub(crate) fn len(&self) -> usize {
+        self.by_prefix.len()
+    }
+
     /// All prefixes.
     pub(crate) fn nets(&self) -> impl Iterator<Item = F::Net> {
         self.by_prefix.keys().copied()

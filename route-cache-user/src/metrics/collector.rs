@@ -79,6 +79,7 @@ impl Collector for Snapshot {
             (&of::ROUTES, &status.routes),
             (&of::NEXT_HOPS, &status.next_hops),
             (&of::RESYNCS, &status.resyncs),
+            (&of::MAP_MEMORY, &status.map_memory),
         ] {
             for (label, &count) in counts {
                 samples.add(family, [label], count as f64);
@@ -107,7 +108,7 @@ impl Collector for Snapshot {
             (&of::NETLINK_OVERRUNS, status.netlink_overruns as f64),
             (&of::AUDITS, status.audits as f64),
             (&of::AUDIT_MISMATCHES, status.audit_mismatches as f64),
-            (&of::MAP_MEMORY, status.map_memory_bytes as f64),
+            (&of::RESIDENT_MEMORY, status.resident_memory_bytes as f64),
             (&of::UPTIME, status.uptime_seconds),
             (&of::SCRAPE_ERRORS, self.scrape_errors as f64),
         ] {

@@ -84,8 +84,10 @@ families! {
         "Clones about which the kernel was asked where it would send their packets.";
     AUDIT_MISMATCHES = COUNTER "route_cache_audit_mismatches_total" []
         "Clones with which the kernel disagreed for good; they were removed.";
-    MAP_MEMORY = GAUGE "route_cache_map_memory_bytes" []
-        "Kernel memory the BPF maps may come to at their limits.";
+    MAP_MEMORY = GAUGE "route_cache_map_memory_bytes" ["map"]
+        "Kernel memory of the BPF maps now; those of clones and routes grow with these.";
+    RESIDENT_MEMORY = GAUGE "process_resident_memory_bytes" []
+        "Memory of the agent's process.";
     UPTIME = GAUGE "route_cache_uptime_seconds" []
         "Since the agent started.";
     BUILD_INFO = GAUGE "route_cache_build_info" ["version"]

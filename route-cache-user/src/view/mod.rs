@@ -4,6 +4,7 @@
 
 mod explain;
 mod members;
+mod memory;
 mod rows;
 mod standing;
 
@@ -131,6 +132,7 @@ impl Source for View {
         let mut clones = self.clone_tables::<V4>()?;
         clones.extend(self.clone_tables::<V6>()?);
         let interfaces = self.interfaces()?;
+        let (maps, resident) = (memory::of_maps()?, memory::resident()?);
         let state = shared.read();
         let (v4, ipv6) = (standing::family::<V4>(&state), standing::family::<V6>(&state));
         let routes = [
@@ -171,7 +173,9 @@ impl Source for View {
             audit_mismatches: shared.audit.mismatches(),
             redirect_errors: redirect_errors(&state),
             redirect_errors_unknown: state.redirect_errors.as_ref().err().cloned(),
-            map_memory_bytes: map_memory()?,
+            map_memory_bytes: maps.values().sum(),
+            map_memory: maps,
+            resident_memory_bytes: resident,
             interfaces,
         })
     }
@@ -410,20 +414,4 @@ fn redirect_errors(state: &State) -> Vec<RedirectErrorEntry> {
             packets: *packets,
         })
         .collect()
-}
-
-/// Kernel memory of the maps this process holds, as the kernel accounts it.
-fn map_memory() -> Result<u64> {
-    let mut total = 0;
-    for entry in std::fs::read_dir("/proc/self/fdinfo").context("cannot read /proc/self/fdinfo")? {
-        // A descriptor may be closed between the listing and the reading.
-        let Ok(text) = std::fs::read_to_string(entry?.path()) else {
-            continue;
-        };
-        if text.contains("map_type:") {
-            let memlock = text.lines().find_map(|line| line.strip_prefix("memlock:"));
-            total += memlock.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(0);
-        }
-    }
-    Ok(total)
 }

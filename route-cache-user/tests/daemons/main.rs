@@ -14,6 +14,7 @@
 //!
 //! - [`speaker`]: an upstream. [`daemon`]: what is under test. [`place`]: all of it together, and packets.
 //! - `following`: routes come, move and go. `restarting`: the daemon does, gracefully. `both_ways`: ECMP.
+//! - `full_table`: a table as large as the Internet's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -24,4 +25,5 @@ mod speaker;
 
 mod both_ways;
 mod following;
+mod full_table;
 mod restarting;

@@ -65,6 +65,20 @@ pub struct Delivery {
 impl Place {
     /// Starts the agent first, then the daemons; comes back when both sessions are up.
     pub fn start(label: &str, kind: Kind, choice: Choice, loss: Loss) -> Self {
+        let upstreams = |lab: &Lab, other: &Host| {
+            (Speaker::start(&lab.server, loss), Some(Speaker::start(other, loss)))
+        };
+        Self::with(label, kind, choice, loss, upstreams)
+    }
+
+    /// The same with other upstreams in the server and, perhaps, in the other host.
+    pub fn with(
+        label: &str,
+        kind: Kind,
+        choice: Choice,
+        loss: Loss,
+        upstreams: impl FnOnce(&Lab, &Host) -> (Speaker, Option<Speaker>),
+    ) -> Self {
         let lab = Lab::new(label).unwrap();
         let other = lab.add_host("other", "right2", "10.0.3.0/24").unwrap();
         for host in [&lab.client, &lab.server, &other] {
@@ -74,12 +88,11 @@ impl Place {
         let binary = Path::new(env!("CARGO_BIN_EXE_route-cache"));
         let interfaces = ["left", "right", "right2"];
         let agent = Agent::start(binary, &lab.router, &interfaces).unwrap();
-        let (first, second) = (Speaker::start(&lab.server, loss), Speaker::start(&other, loss));
+        let (first, second) = upstreams(&lab, &other);
         let daemon = Daemon::start(kind, &lab.router, &[&lab.server, &other], choice, loss);
-        let (first, second) = (Some(first), Some(second));
-        let place = Self { agent, daemon, first, second, other, lab };
-        place.wait("both sessions", || {
-            [&place.first, &place.second].iter().all(|s| s.as_ref().unwrap().is_established())
+        let place = Self { agent, daemon, first: Some(first), second, other, lab };
+        place.wait("the sessions", || {
+            [&place.first, &place.second].into_iter().flatten().all(Speaker::is_established)
         });
         place
     }
@@ -166,11 +179,16 @@ impl Place {
 
     /// Sends a packet to each prefix of the sample.
     pub fn deliver(&self) -> Delivery {
+        self.deliver_to(sample())
+    }
+
+    /// Sends a packet to each of these.
+    pub fn deliver_to(&self, destinations: impl Iterator<Item = Ipv4Addr>) -> Delivery {
         let socket = |host: &Host| RawSocket::open(&host.namespace, host.interface).unwrap();
         let (server, other) = (socket(&self.server), socket(&self.other));
         let sender = socket(&self.client);
         let before = self.forwarded();
-        let destinations: Vec<_> = sample().collect();
+        let destinations: Vec<_> = destinations.collect();
         for burst in destinations.chunks(BURST) {
             for destination in burst {
                 sender.send(&self.frame(*destination, 0)).unwrap();

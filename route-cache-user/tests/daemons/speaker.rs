@@ -31,6 +31,11 @@ pub struct Speaker {
 impl Speaker {
     /// Starts it. It connects by itself.
     pub fn start(host: &Host, loss: Loss) -> Self {
+        Self::announcing(host, loss, (0..PREFIXES).map(inside))
+    }
+
+    /// The same with other prefixes: the /24s of these addresses.
+    pub fn announcing(host: &Host, loss: Loss, all: impl Iterator<Item = Ipv4Addr>) -> Self {
         let mut text = format!(
             "log stderr all;\nrouter id {address};\nprotocol device {{}}\n\
              protocol bgp router {{\n local {address} as {own};\n neighbor {router} as {ROUTER_AS};\n\
@@ -42,8 +47,8 @@ impl Speaker {
             router = host.gateway,
             loss = loss.in_bird(),
         );
-        for number in 0..PREFIXES {
-            let [a, b, c, _] = inside(number).octets();
+        for address in all {
+            let [a, b, c, _] = address.octets();
             writeln!(text, " route {a}.{b}.{c}.0/24 blackhole;").unwrap();
         }
         text += "}\n";

@@ -13,15 +13,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use route_cache_lab::{Frame, Namespace, RawSocket, wait_until};
+use route_cache_lab::{Frame, RawSocket, wait_until};
 
 use crate::{
     router::{Flow, Place, Router},
+    rtnetlink::Rtnetlink,
     stream::{BOUND, Exit, arrivals},
 };
 
@@ -41,54 +41,20 @@ const RESOLUTION: Duration = Duration::from_micros(400);
 const PAUSE: Duration = Duration::from_millis(110);
 
 /// Clones in the tables of the two routers.
-const FEW: u32 = 100;
+pub const FEW: u32 = 100;
 const MANY: u32 = 500_000;
 
 /// Where the clones are: 10.16.0.0/12.
 const FILLED: u32 = 0x0a10_0000;
 
 /// The addresses of the two next hops of 10.9.0.0/16.
-const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
-const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 2);
-
-/// Changes routes without a process of its own.
-struct Rtnetlink(Socket);
-
-impl Rtnetlink {
-    fn open(namespace: &Namespace) -> Self {
-        Self(namespace.run_in(|| Socket::new(NETLINK_ROUTE)).unwrap().unwrap())
-    }
-
-    /// `ip route replace`. Returns the time right before.
-    fn replace(&mut self, prefix: (Ipv4Addr, u8), gateway: Ipv4Addr) -> Instant {
-        const RTM_NEWROUTE: u16 = 24;
-        // Request, acknowledge, replace, create.
-        const FLAGS: u16 = 0x1 | 0x4 | 0x100 | 0x400;
-        const RTA_DST: u16 = 1;
-        const RTA_GATEWAY: u16 = 5;
-        const ERROR: u16 = 2;
-        // AF_INET, length, source length, TOS, table main, protocol static, scope, unicast, flags.
-        let mut body = vec![2, prefix.1, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
-        for (kind, address) in [(RTA_DST, prefix.0), (RTA_GATEWAY, gateway)] {
-            body.extend([8_u16, kind].iter().flat_map(|word| word.to_ne_bytes()));
-            body.extend(address.octets());
-        }
-        let mut message = ((16 + body.len()) as u32).to_ne_bytes().to_vec();
-        message.extend([RTM_NEWROUTE, FLAGS].iter().flat_map(|word| word.to_ne_bytes()));
-        message.extend([0; 8]);
-        message.extend(body);
-        let before = Instant::now();
-        self.0.send(&message, 0).unwrap();
-        let (answer, _) = self.0.recv_from_full().unwrap();
-        assert_eq!(answer[4..6], ERROR.to_ne_bytes(), "{answer:02x?}");
-        assert_eq!(answer[16..20], [0; 4], "the kernel refused the route: {answer:02x?}");
-        before
-    }
-}
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+pub const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 2);
 
 /// A router with so many clones, and the latencies seen in it.
-struct Contender {
-    router: Router,
+pub struct Contender {
+    /// The router.
+    pub router: Router,
     clones: u32,
     rtnetlink: Rtnetlink,
     latencies: Vec<Duration>,
@@ -96,7 +62,8 @@ struct Contender {
 }
 
 impl Contender {
-    fn new(clones: u32) -> Self {
+    /// A router whose stream is forwarded.
+    pub fn new(clones: u32) -> Self {
         let place = Place::new(&format!("latency-{clones}"));
         place.ip("route add 10.16.0.0/12 via 10.0.2.2");
         // Walks all the time, so that changes meet one; and not so full that the timeout shrinks, also if one CPU receives
@@ -145,7 +112,7 @@ impl Contender {
     }
 
     /// So many changes of a prefix, and the latency of each.
-    fn changes(&mut self, count: usize, prefix: (Ipv4Addr, u8), flow: Flow) -> Vec<Duration> {
+    pub fn changes(&mut self, count: usize, prefix: (Ipv4Addr, u8), flow: Flow) -> Vec<Duration> {
         let socket = |host: &route_cache_lab::Host| {
             RawSocket::open(&host.namespace, host.interface).unwrap()
         };
@@ -206,15 +173,17 @@ fn stay_on(cpu: usize) {
 }
 
 /// What latencies come to.
-struct Summary {
+pub struct Summary {
     least: Duration,
     p50: Duration,
-    p99: Duration,
+    /// 99 of 100 are no more.
+    pub p99: Duration,
     most: Duration,
 }
 
 impl Summary {
-    fn of(latencies: &[Duration]) -> Self {
+    /// Of one at least.
+    pub fn of(latencies: &[Duration]) -> Self {
         let mut sorted = latencies.to_vec();
         sorted.sort_unstable();
         let rank = |percent: usize| sorted[(sorted.len() * percent).div_ceil(100) - 1];

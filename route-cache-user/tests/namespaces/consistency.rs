@@ -219,15 +219,19 @@ struct Stress<'a> {
 }
 
 /// Accelerates on all interfaces, and walks its clones every second.
-fn start() -> Router {
-    let place = Place::new("stress");
+fn start(label: &str, index: &str) -> Router {
+    let place = Place::new(label);
     // A packet that waits for a neighbour comes out late, by the way that was.
     for interface in ["right", "right2"] {
         place.router.sysctl(&format!("net/ipv4/neigh/{interface}/unres_qlen_bytes"), "0").unwrap();
     }
     Router::with(
         place,
-        &["--interface", "right2", "--clone-on", "first-packet", "--sweep-interval", "1s"],
+        &[
+            &["--interface", "right2", "--clone-on", "first-packet", "--sweep-interval", "1s"][..],
+            &["--index", index],
+        ]
+        .concat(),
     )
 }
 
@@ -421,6 +425,15 @@ fn arrival(frame: &[u8], interface: &'static str, began: Instant) -> Option<Arri
 
 #[test]
 fn packets_follow_the_kernel_while_everything_changes_and_clones_agree_with_it_afterwards() {
+    packets_follow_the_kernel("stress", "auto");
+}
+
+#[test]
+fn packets_follow_the_kernel_while_everything_changes_and_the_index_answers() {
+    packets_follow_the_kernel("stress-index", "on");
+}
+
+fn packets_follow_the_kernel(label: &str, index: &str) {
     let number = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
     let seconds = number("ROUTE_CACHE_STRESS_SECONDS").unwrap_or(SECONDS);
     let seed = number("ROUTE_CACHE_STRESS_SEED").unwrap_or_else(|| {
@@ -428,7 +441,9 @@ fn packets_follow_the_kernel_while_everything_changes_and_clones_agree_with_it_a
         now.as_nanos() as u64
     });
     eprintln!("stress: {seconds} s, ROUTE_CACHE_STRESS_SEED={seed}");
-    let router = start();
+    let router = start(label, index);
+    let is_indexed = router.agent.status().unwrap()["tiers"]["index"] == true;
+    assert_eq!(is_indexed, index == "on", "{}", router.story());
     let mut stress = Stress::new(&router, seed);
     let began = Instant::now();
     let (over, done, broken) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU32::new(0));

@@ -27,17 +27,20 @@
 //! - `purging`: what takes clones along. `configured`: settings from files, and a reload.
 //! - `orders`, `monitoring`: what the operator has it do, and watches.
 //! - `change_latency`: how soon a change takes effect, with few and with many clones.
+//! - `bursts`: many changes in a row, and what they take.
 //! - `consistency`: all of it at random and at once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod router;
+mod rtnetlink;
 mod stream;
 mod traffic;
 
 mod asking;
 mod attaching;
 mod auditing;
+mod bursts;
 mod bypassing;
 mod change_latency;
 mod clock_jumps;

@@ -122,8 +122,13 @@ impl Bench {
 
     /// Writes a plan, as the agent does.
     pub(super) fn write(&mut self, plan: &Plan) {
-        let written = self.plane.writer.install(plan, &mut self.config).expect("it is written");
-        assert_eq!(written, PerFamily { v4: Written::All, v6: Written::All }, "a table is full");
+        self.write_behind(plan, Written::BOTH);
+    }
+
+    /// The same behind routes that were written before.
+    pub(super) fn write_behind(&mut self, plan: &Plan, before: PerFamily<Written>) {
+        let written = self.plane.writer.install(plan, before, &mut self.config);
+        assert_eq!(written.expect("it is written"), Written::BOTH, "a table is full");
         let is_indexed = self.config.flags & Config::INDEX4 != 0;
         assert_eq!(is_indexed, self.plane.writer.index.flag() != 0);
     }

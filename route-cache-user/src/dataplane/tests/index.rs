@@ -13,7 +13,7 @@ use super::{
     model,
     mutate::Random,
 };
-use crate::{cli::IndexMode, fib::plan::RoutePlan};
+use crate::cli::IndexMode;
 
 const INDEXED: Sizes = Sizes { index: true, routes: 4096, ..SMALL };
 
@@ -21,9 +21,7 @@ const INDEXED: Sizes = Sizes { index: true, routes: 4096, ..SMALL };
 fn begin(mirror: &mut Mirror<'_>) {
     let Mirror { bench, fib, .. } = mirror;
     let writer = &mut bench.plane.writer;
-    writer
-        .steer_index(IndexMode::On, fib, &RoutePlan::default(), &mut bench.config)
-        .expect("there is room");
+    writer.steer_index(IndexMode::On, fib, &mut bench.config).expect("there is room");
     assert_ne!(bench.config.flags & Config::INDEX4, 0);
 }
 
@@ -144,9 +142,7 @@ fn without_room_there_is_no_index() {
         mirror.route("10.2.0.0/16", Some([10, 0, 2, 2]));
         let Mirror { bench, fib, .. } = &mut *mirror;
         let writer = &mut bench.plane.writer;
-        writer
-            .steer_index(IndexMode::On, fib, &RoutePlan::default(), &mut bench.config)
-            .expect("nothing happens");
+        writer.steer_index(IndexMode::On, fib, &mut bench.config).expect("nothing happens");
         assert_eq!(bench.config.flags & Config::INDEX4, 0);
         mirror.forwards([10, 2, 0, 2], [10, 0, 2, 2], Outcome::ForwardedRoute);
     });

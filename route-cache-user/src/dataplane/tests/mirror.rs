@@ -10,15 +10,18 @@ use super::{
     frame::Frame,
     model,
 };
-use crate::fib::{
-    family::IpFamily,
-    message::{
-        Address, Event, Hop, KernelRoute, Link, Neighbour, Netconf, RouteInfo, RouteTarget, Rule,
-        XDP_FEATURE_NDO_XMIT,
+use crate::{
+    cli::IndexMode,
+    fib::{
+        family::IpFamily,
+        message::{
+            Address, Event, Hop, KernelRoute, Link, Neighbour, Netconf, RouteInfo, RouteTarget,
+            Rule, XDP_FEATURE_NDO_XMIT,
+        },
+        mirror::{Fib, Limits},
+        tables::Tables,
+        verdict::HopKey,
     },
-    mirror::{Fib, Limits},
-    tables::Tables,
-    verdict::HopKey,
 };
 
 /// States of neighbours (include/uapi/linux/neighbour.h).
@@ -40,6 +43,7 @@ pub(super) struct Mirror<'a> {
     pub(super) bench: &'a mut Bench,
     /// What the agent knows.
     pub(super) fib: Fib,
+    limits: Limits,
     macs: BTreeMap<[u8; 4], [u8; 6]>,
 }
 
@@ -51,9 +55,9 @@ pub(super) fn on_mirror(test: impl FnOnce(&mut Mirror<'_>) + Send) {
 /// The same with other sizes.
 pub(super) fn on_mirror_of(sizes: Sizes, test: impl FnOnce(&mut Mirror<'_>) + Send) {
     on_bench(sizes, |bench| {
-        let fib =
-            Fib::new(Limits { routes: sizes.routes, hops: sizes.hops, groups: 16, bypass: false });
-        let mut mirror = Mirror { bench, fib, macs: BTreeMap::new() };
+        let limits = Limits { routes: sizes.routes, hops: sizes.hops, groups: 16, bypass: false };
+        let fib = Fib::new(limits);
+        let mut mirror = Mirror { bench, fib, limits, macs: BTreeMap::new() };
         let mut tables = Tables::default();
         for event in mirror.start() {
             let _resync = tables.apply(event);
@@ -169,6 +173,22 @@ impl Mirror<'_> {
             assert_eq!(self.fib.apply(event), None, "no doubt about it");
         }
         self.install();
+    }
+
+    /// The agent starts anew, and finds these routes by a gateway besides those that were there.
+    pub(super) fn restart(&mut self, found: impl Iterator<Item = (String, [u8; 4])>) {
+        for (prefix, gateway) in found {
+            let event = added(self.via(&prefix, Some(gateway)));
+            assert_eq!(self.fib.apply(event), None, "no doubt about it");
+        }
+        let tables = std::mem::take(&mut self.fib.tables);
+        self.fib = Fib::new(self.limits);
+        self.fib.set_attached(self.bench.ingress, self.bench.ingress);
+        self.fib.replace(tables);
+        let written = self.bench.plane.writer.write_first(&mut self.fib, IndexMode::On);
+        let (mut plan, written) = written.expect("it is written");
+        plan.flags |= self.bench.tiers;
+        self.bench.write_behind(&plan, written);
     }
 
     /// `ip route replace`.

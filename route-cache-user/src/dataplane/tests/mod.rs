@@ -25,6 +25,7 @@ mod audit;
 mod budget;
 mod checksums;
 mod clones;
+mod first;
 mod flood;
 mod flows;
 mod freshness;

@@ -26,8 +26,11 @@ const BATCH: usize = 4096;
 
 const ROUNDS: usize = 3;
 
-/// On a machine that has other things to do.
-const BOUND: Duration = Duration::from_secs(3);
+/// Judging all, and deleting all, take no longer than so many times the kernel's own reading of them (LOOKUP_BATCH): a
+/// ratio holds on a machine that has other things to do as well. What is left of it beside the reading is small; deletions
+/// are system calls of the same size, and free memory.
+const JUDGING: f64 = 1.5;
+const DELETING: f64 = 6.0;
 
 fn address(number: u32) -> [u8; 4] {
     (0x0a10_0000 + number).to_be_bytes()
@@ -84,7 +87,7 @@ fn spread(mut times: Vec<Duration>) -> [Duration; 3] {
 }
 
 #[test]
-fn s9_a_million_clones_are_walked_in_batches_and_within_seconds() {
+fn s9_a_million_clones_are_walked_in_batches_and_judged_as_fast_as_they_are_read() {
     let sizes = Sizes { clones_per_cpu: CLONES, ..SMALL };
     on_mirror_of(sizes, |mirror| {
         mirror.route("10.0.0.0/8", Some([10, 0, 2, 2]));
@@ -126,13 +129,17 @@ fn s9_a_million_clones_are_walked_in_batches_and_within_seconds() {
             assert_eq!(table.get(address(0)).expect("readable"), None);
             times[2].push(took);
         }
-        for (what, times) in ["judge all", "LOOKUP_BATCH alone", "judge and delete all"]
-            .into_iter()
-            .zip(times.map(spread))
-        {
-            let [least, median, most] = times;
-            eprintln!("{CLONES} clones: {what}: median {median:?} ({least:?} to {most:?})");
-            assert!(median < BOUND, "{what}: {median:?}");
+        let [judging, reading, deleting] = times.map(spread);
+        for (what, [least, median, most], bound) in [
+            ("LOOKUP_BATCH alone", reading, 1.0),
+            ("judge all", judging, JUDGING),
+            ("judge and delete all", deleting, DELETING),
+        ] {
+            let ratio = median.as_secs_f64() / reading[1].as_secs_f64();
+            eprintln!(
+                "{CLONES} clones: {what}: median {median:?} ({least:?} to {most:?}), {ratio:.2} times LOOKUP_BATCH"
+            );
+            assert!(ratio <= bound, "{what}: {ratio:.2} times LOOKUP_BATCH");
         }
     });
 }

@@ -146,7 +146,10 @@ fn change_under_traffic<T: Send>(
         element.versions[(element.current % 2) as usize] = versions[(element.current % 3) as usize];
         let (flags, local_filter) = (Config::ACCELERATE4, config.local_filter);
         let plan = Plan { hops: vec![(0, element)], flags, local_filter, ..Plan::default() };
-        assert_eq!(writer.install(&plan, config).expect("it is written").v4, Written::All);
+        assert_eq!(
+            writer.install(&plan, Written::BOTH, config).expect("it is written").v4,
+            Written::All
+        );
     };
     change();
     let cpus = 0..possible_cpus().expect("Linux tells") as usize;

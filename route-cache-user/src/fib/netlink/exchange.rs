@@ -1,7 +1,8 @@
 //! One question to the kernel, and its answer read to the end.
 
-use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::time::Duration;
+use std::{io, thread};
 
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
@@ -13,6 +14,9 @@ use super::wire::{Malformed, Message, messages};
 
 /// The kernel fills at most 32 KiB at a time (`netlink_dump` in net/netlink/af_netlink.c).
 const BUFFER: usize = 64 * 1024;
+
+/// Datagrams of a dump that are read ahead: the kernel makes the next ones while these are taken apart.
+const AHEAD: usize = 8;
 
 /// The kernel answers while it is asked; a socket that stays silent this long will not speak again.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,14 +44,6 @@ pub(crate) enum DumpError {
     /// The socket failed; it is of no use any more.
     #[error("netlink socket: {0}")]
     Socket(#[from] io::Error),
-}
-
-/// How long an answer is. NLM_F_MULTI does not tell: the dumps of generic netlink families lack it
-/// (`genlmsg_iput` in include/net/genetlink.h).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parts {
-    One,
-    UntilDone,
 }
 
 /// A blocking netlink socket in the network namespace of the thread that opened it.
@@ -85,7 +81,24 @@ impl Exchange {
         request: Request,
         part: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
     ) -> Result<(), DumpError> {
-        self.converse(request, Parts::UntilDone, part)
+        let sequence = self.question(request)?;
+        let socket = &self.socket;
+        thread::scope(|scope| {
+            let (full, filled) = sync_channel(AHEAD);
+            let (empty, emptied) = channel();
+            scope.spawn(move || read_ahead(socket, sequence, &full, &emptied));
+            let mut answer = Answer::new(sequence, part);
+            loop {
+                // A thread that is gone without a last word has panicked.
+                let gone = |_| io::Error::other("the thread that reads ahead broke off");
+                let (buffer, size) = filled.recv().map_err(gone)??;
+                if answer.take(buffer.get(..size).unwrap_or_default())? {
+                    return answer.verdict();
+                }
+                // It may have read all there is.
+                let _ = empty.send(buffer);
+            }
+        })
     }
 
     /// Asks for one thing, or for a change (then `answer` is not called).
@@ -94,52 +107,106 @@ impl Exchange {
         request: Request,
         answer: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
     ) -> Result<(), DumpError> {
-        self.converse(request, Parts::One, answer)
-    }
-
-    fn converse(
-        &mut self,
-        request: Request,
-        parts: Parts,
-        mut part: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
-    ) -> Result<(), DumpError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let question = request.finish(self.sequence);
-        self.socket.send_to(&question, &SocketAddr::new(0, 0), 0)?;
-
-        let mut bad = None;
-        let mut interrupted = false;
+        let sequence = self.question(request)?;
+        let mut answer = Answer { is_one: true, ..Answer::new(sequence, answer) };
         loop {
             let size = receive(&self.socket, &mut self.buffer)?;
-            for message in messages(self.buffer.get(..size).unwrap_or_default()) {
-                let message = message?;
-                if message.sequence != self.sequence {
-                    continue; // Of a conversation that was given up.
-                }
-                interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
-                let end = match message.kind {
-                    NLMSG_NOOP => false,
-                    NLMSG_ERROR | NLMSG_DONE => {
-                        verdict(&message)?;
-                        true
-                    }
-                    _ => {
-                        if bad.is_none() {
-                            bad = part(&message).err();
-                        }
-                        parts == Parts::One
-                    }
-                };
-                if end {
-                    return match (bad, interrupted) {
-                        (Some(malformed), _) => Err(malformed.into()),
-                        (None, true) => Err(DumpError::Interrupted),
-                        (None, false) => Ok(()),
-                    };
-                }
+            if answer.take(self.buffer.get(..size).unwrap_or_default())? {
+                return answer.verdict();
             }
         }
     }
+
+    /// Sends a question. Returns its number, which the answer carries.
+    fn question(&mut self, request: Request) -> Result<u32, DumpError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let question = request.finish(self.sequence);
+        self.socket.send_to(&question, &SocketAddr::new(0, 0), 0)?;
+        Ok(self.sequence)
+    }
+}
+
+/// An answer as far as it was read.
+struct Answer<P> {
+    sequence: u32,
+    part: P,
+    /// It is a single message. NLM_F_MULTI does not tell: the dumps of generic netlink families lack it (`genlmsg_iput`
+    /// in include/net/genetlink.h).
+    is_one: bool,
+    bad: Option<Malformed>,
+    is_interrupted: bool,
+}
+
+impl<P: FnMut(&Message<'_>) -> Result<(), Malformed>> Answer<P> {
+    const fn new(sequence: u32, part: P) -> Self {
+        Self { sequence, part, is_one: false, bad: None, is_interrupted: false }
+    }
+
+    /// Takes in a datagram. Whether it was the last.
+    fn take(&mut self, datagram: &[u8]) -> Result<bool, DumpError> {
+        for message in messages(datagram) {
+            let message = message?;
+            if message.sequence != self.sequence {
+                continue; // Of a conversation that was given up.
+            }
+            self.is_interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+            match message.kind {
+                NLMSG_NOOP => {}
+                NLMSG_ERROR | NLMSG_DONE => {
+                    verdict(&message)?;
+                    return Ok(true);
+                }
+                _ => {
+                    if self.bad.is_none() {
+                        self.bad = (self.part)(&message).err();
+                    }
+                    if self.is_one {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// What it came to.
+    fn verdict(self) -> Result<(), DumpError> {
+        match (self.bad, self.is_interrupted) {
+            (Some(malformed), _) => Err(malformed.into()),
+            (None, true) => Err(DumpError::Interrupted),
+            (None, false) => Ok(()),
+        }
+    }
+}
+
+/// Reads the datagrams of a dump until the last, an error, or until nobody takes them any more.
+fn read_ahead(
+    socket: &Socket,
+    sequence: u32,
+    full: &SyncSender<io::Result<(Vec<u8>, usize)>>,
+    emptied: &Receiver<Vec<u8>>,
+) {
+    loop {
+        let mut buffer = emptied.try_recv().unwrap_or_else(|_| vec![0; BUFFER]);
+        let received = receive(socket, &mut buffer);
+        let is_last = match &received {
+            Ok(size) => is_last(buffer.get(..*size).unwrap_or_default(), sequence),
+            Err(_) => true,
+        };
+        if full.send(received.map(|size| (buffer, size))).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Whether an answer ends with a datagram, well or not.
+fn is_last(datagram: &[u8], sequence: u32) -> bool {
+    messages(datagram).any(|message| match message {
+        Ok(message) => {
+            message.sequence == sequence && matches!(message.kind, NLMSG_ERROR | NLMSG_DONE)
+        }
+        Err(_) => true,
+    })
 }
 
 /// One datagram from the kernel; whatever other processes send to this socket is thrown away.

@@ -236,7 +236,8 @@ fn every_table_can_be_dumped_again_on_the_same_sockets() {
 #[test]
 fn a_table_that_changes_while_it_is_read_is_called_interrupted() {
     with_veth(|| {
-        run("seq 1 3000 | awk '{ printf \"address add 20.0.%d.%d/32 dev left\\n\", \
+        // More than is read ahead.
+        run("seq 1 12000 | awk '{ printf \"address add 20.0.%d.%d/32 dev left\\n\", \
              $1 / 256, $1 % 256 }' | ip -batch -");
         let mut dumper = Dumper::open().expect("netlink sockets open");
         let mut changed = false;
@@ -250,6 +251,6 @@ fn a_table_that_changes_while_it_is_read_is_called_interrupted() {
         dumper
             .dump(Table::Addresses(IpFamily::V4), |_| count += 1)
             .expect("the next dump is whole again");
-        assert_eq!(count, 3003, "with lo, left and right");
+        assert_eq!(count, 12_003, "with lo, left and right");
     });
 }
