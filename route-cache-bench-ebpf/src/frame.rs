@@ -4,7 +4,7 @@
 use route_cache_common::MacAddresses;
 
 /// Ethernet and network-layer header.
-#[repr(C, packed(2))]
+#[repr(C)]
 pub struct Frame<H> {
     addresses: MacAddresses,
     ethertype: u16,

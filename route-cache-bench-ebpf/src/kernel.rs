@@ -13,11 +13,12 @@ use aya_ebpf::{
     macros::btf_map,
     programs::XdpContext,
 };
-use route_cache_bench_ebpf::{CONTENDERS, HOPS, Hop, PAGE, PAGES, Position, Traffic};
+use route_cache_bench_ebpf::{
+    CONTENDERS, FLOW_SEED, FLOW_SETS, HOPS, Hop, PAGE, PAGES, Position, Traffic,
+};
+use route_cache_common::{FlowKey, FlowSet, MacAddresses, flows::flow_set};
 
-use route_cache_common::MacAddresses;
-
-use crate::frame::Frame;
+use crate::frame::{Frame, Header, Ipv4, Ipv6};
 
 #[btf_map]
 static TRAFFIC: Array<Traffic, 1> = Array::new();
