@@ -48,6 +48,14 @@ impl Config {
     /// IPv6 next-hop groups pick by ports, too.
     pub const HASH_PORTS6: u64 = 64;
 
+    /// Raises the epoch. Its lower half, which flows carry, is never that of a place where no flow ever was.
+    pub const fn void_flows(&mut self) {
+        self.flow_epoch += 1;
+        if self.flow_epoch as u32 == 0 {
+            self.flow_epoch += 1;
+        }
+    }
+
     /// Position of an address in the filter: word and bit. If the bit is clear, the address is not the host's.
     #[must_use]
     #[inline(always)]
@@ -130,6 +138,15 @@ mod pod {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_epoch_is_that_of_a_place_without_a_flow() {
+        let mut config = Config { flow_epoch: u32::MAX.into(), ..Config::default() };
+        config.void_flows();
+        assert_eq!(config.flow_epoch, (1 << 32) + 1);
+        config.void_flows();
+        assert_eq!(config.flow_epoch, (1 << 32) + 2);
+    }
 
     #[test]
     fn a_port_is_one_word() {

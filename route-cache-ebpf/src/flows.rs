@@ -36,7 +36,7 @@ pub fn set<F: Datapath>(key: FlowKey, config: &Config) -> Option<&'static mut Fl
 
 /// What is known of the flow.
 #[inline(always)]
-pub fn find<F: Datapath>(key: FlowKey, config: &Config, now: u64) -> Memo {
+pub fn find<F: Datapath>(key: FlowKey, config: &Config, epoch: u32, now: u64) -> Memo {
     let Some(set) = set::<F>(key, config) else {
         return Memo::Unknown;
     };
@@ -48,7 +48,7 @@ pub fn find<F: Datapath>(key: FlowKey, config: &Config, now: u64) -> Memo {
     } else {
         return Memo::Unknown;
     };
-    let is_believed = flow.epoch == config.flow_epoch as u32
+    let is_believed = flow.epoch == epoch
         && Flow::stamp_at(now).wrapping_sub(flow.stamp) < BELIEVED
         && flow.packets() < Flow::PACKETS_MAX;
     if is_believed { Memo::Known(flow) } else { Memo::Stale }

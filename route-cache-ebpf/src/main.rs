@@ -126,14 +126,16 @@ fn datagram<F: Datapath, const TAG: usize>(
     now: u64,
 ) -> Result<Outcome, Outcome> {
     freshness::family::<F>(config)?;
+    // Before anything else is read, the port's word as well: what is older than a change must not be noted down as new.
+    let epoch = config.flow_epoch as u32;
     let port = admit::port::<F>(maps::port(device))?;
     let untagged = packet.behind(TAG);
     let datagram = parse::datagram::<F>(&untagged)?;
     admit::link(packet, port)?;
     admit::intact(&datagram)?;
-    let memo = flows::find::<F>(way::key::<F>(datagram.ip, device, port), config, now);
+    let memo = flows::find::<F>(way::key::<F>(datagram.ip, device, port), config, epoch, now);
     let Memo::Known(flow) = memo else {
-        let arrival = Arrival { config, device, now, port: port.pack() };
+        let arrival = Arrival { config, device, now, epoch, port: port.pack() };
         return Ok(way::explore::<F>(ctx, &arrival, TAG, matches!(memo, Memo::Stale)));
     };
     admit::packet(&untagged, &datagram, port, config)?;

@@ -27,6 +27,8 @@ pub struct Arrival<'a> {
     pub device: u32,
     /// Jiffies.
     pub now: u64,
+    /// The flow epoch, read before all that is looked up.
+    pub epoch: u32,
     /// The word of that interface: a [`Port`].
     pub port: u64,
 }
@@ -78,8 +80,6 @@ fn forward<F: Datapath>(
 ) -> Result<Outcome, Outcome> {
     let Arrival { config, device, port, .. } = *arrival;
     let port = Port::unpack(port);
-    // Before anything is looked up, so that what was read before a change is not noted down as new.
-    let epoch = config.flow_epoch as u32;
     let frame = kernel::frame(ctx);
     let untagged = frame.behind(tag_len);
     let datagram = parse::datagram::<F>(&untagged)?;
@@ -92,7 +92,7 @@ fn forward<F: Datapath>(
     let sent = redirect::send::<F>(ctx, tag_len, datagram.padding, &next_hop)?;
     let bytes = sent.len() as u64;
     let tag_len = if next_hop.vlan != 0 { TAG_LEN } else { 0 };
-    Ok(settle::<F>(&sent.behind(tag_len), arrival, epoch, &way, bytes))
+    Ok(settle::<F>(&sent.behind(tag_len), arrival, &way, bytes))
 }
 
 /// In a clone, where clones are looked for, or in the routes. The packet is an untagged one.
@@ -119,14 +119,13 @@ fn find<F: Datapath>(
 fn settle<F: Datapath>(
     packet: &Packet<'_>,
     arrival: &Arrival<'_>,
-    epoch: u32,
     way: &Way,
     bytes: u64,
 ) -> Outcome {
     let Some(Frame { ip, .. }) = packet.get::<Frame<F::Header>>(0) else {
         return Outcome::PassMalformed;
     };
-    let Arrival { config, device, now, port } = *arrival;
+    let Arrival { config, device, now, epoch, port } = *arrival;
     let Some(clone) = &way.clone else {
         return clones::make::<F>(ip.destination(), way.route, config, now, bytes);
     };

@@ -12,7 +12,7 @@ use crate::{
 
 /// Builds `target/release/route-cache`.
 pub(crate) fn build() -> Result<PathBuf> {
-    let object = bpf::object(Warnings::Shown)?;
+    let object = bpf::object(Warnings::Ignored)?;
     let mut build = cargo();
     build.args(["build", "--release", "--package", "route-cache-user"]).env(OBJECT, object);
     run(&mut build).context("cannot build the agent")?;

@@ -242,7 +242,7 @@ impl EventLoop {
 
     /// Flows are looked up anew: what was told to clones that go is not told to those that come.
     fn void_flows(&mut self) {
-        self.config.flow_epoch += 1;
+        self.config.void_flows();
         if let Err(error) = self.writer.write_config(&self.config) {
             tracing::warn!("cannot void the flows; they are believed a moment longer: {error:#}");
         }

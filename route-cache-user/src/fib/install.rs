@@ -144,7 +144,9 @@ impl Writer {
             return Err(error).context("cannot raise generations");
         }
         config.flags = plan.flags & !(v4.flag::<V4>() | v6.flag::<V6>()) | self.index.flag();
-        config.flow_epoch += u64::from(plan.voids_flows());
+        if plan.voids_flows() {
+            config.void_flows();
+        }
         self.write_config(config)?;
         Ok(PerFamily { v4, v6 })
     }

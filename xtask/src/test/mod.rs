@@ -53,7 +53,7 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     let object = bpf::object(Warnings::Denied);
     summary.check("BPF object without warnings", object.as_ref().map(drop));
     // With warnings it can still be tested.
-    if let Ok(object) = object.or_else(|_| bpf::object(Warnings::Shown)) {
+    if let Ok(object) = object.or_else(|_| bpf::object(Warnings::Ignored)) {
         summary.check("lints", lints::clippy(&object).as_ref().map(drop));
         summary.check("fuzz targets", lints::fuzz_targets().as_ref().map(drop));
         suites(&object, &arguments.rest, &mut summary)?;

@@ -37,7 +37,7 @@ pub(super) fn suites(kernels: &[String], filter: &[String], summary: &mut Summar
 
 /// Builds the test program, and gives its path.
 fn build() -> Result<PathBuf> {
-    let object = bpf::object(Warnings::Shown)?;
+    let object = bpf::object(Warnings::Ignored)?;
     let mut cargo = cargo();
     cargo.args(["test", "--release", "--package", "route-cache-user", "--test", "namespaces"]);
     cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]).env(OBJECT, object);
