@@ -174,7 +174,7 @@ pub fn fib_lookup<H: Header>(ctx: &XdpContext, flags: u32) -> Option<Hop> {
     // The last two words, in which they stand: other than in maps and packets, the verifier wants aligned loads here.
     // SAFETY: as large as the struct; plain integers.
     let words: [u64; 8] = unsafe { core::mem::transmute(params) };
-    let words = [words[6], words[7]].map(|word| core::hint::black_box(word));
+    let words = [words[6], words[7]].map(core::hint::black_box);
     let ([_, _, _, _, a, b, c, d], [e, f, to @ ..]) =
         (words[0].to_ne_bytes(), words[1].to_ne_bytes());
     let addresses = MacAddresses::new(to, [a, b, c, d, e, f]);

@@ -18,7 +18,7 @@ pub(crate) enum Router {
 pub(crate) enum Program {
     /// The agent's own, as it is attached.
     Agent,
-    /// One of the bench's object.
+    /// One of the bench's object; that for IPv6 has a 6 behind its name.
     Bench(&'static str),
 }
 
@@ -58,7 +58,7 @@ const HIT: &str = "forwarded_clone";
 const ROUTE: &str = "forwarded_route";
 
 /// All of them, in the order of a round.
-pub(crate) const ALL: [Contender; 7] = [
+pub(crate) const ALL: [Contender; 8] = [
     bench("floor", "rewrites to a constant next hop and redirects", Program::Bench("floor")),
     Contender {
         name: "cache",
@@ -76,6 +76,7 @@ pub(crate) const ALL: [Contender; 7] = [
         way: Way::Agent(&[ROUTE]),
         way_in_flood: Way::Agent(&[ROUTE]),
     },
+    bench("flow", "a table of flows of its own and a redirect, no checks", Program::Bench("flow")),
     bench("lpm", "an LPM trie of its own and a redirect, no checks", Program::Bench("lpm")),
     bench("fib_full", "bpf_fib_lookup", Program::Bench("fib_full")),
     bench("fib_direct", "bpf_fib_lookup with BPF_FIB_LOOKUP_DIRECT", Program::Bench("fib_direct")),

@@ -29,7 +29,7 @@ use crate::{
     measure::{Effort, Routers},
     report::Report,
     router::{Plan, Router},
-    routes::RouteSet,
+    routes::{Family, RouteSet},
     scenario::Scenario,
 };
 
@@ -128,11 +128,11 @@ fn measure_group(
     let routes = set.routes(effort.seed)?;
     let build = |label, cached| {
         let (agent, object) = (&arguments.agent, &arguments.object);
-        Router::new(&Plan { label, agent, object, routes: &routes, cached })
+        Router::new(&Plan { label, agent, object, family: set.family(), routes: &routes, cached })
     };
     let mut routers =
         Routers { cached: build("cached", true)?, uncached: build("uncached", false)? };
-    if set == RouteSet::Full {
+    if set == RouteSet::Full(Family::V4) {
         println!(
             "{}",
             report.add_starts([&routers.cached, &routers.uncached].map(|r| r.start.clone()))

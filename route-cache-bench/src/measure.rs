@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     contender::{self, Contender, Way},
     frame,
-    router::{Counts, Router, xdp},
+    router::{CLONES_PER_CPU, Counts, Router, xdp},
     scenario::{self, Scenario},
 };
 
@@ -85,8 +85,8 @@ struct Entrant {
 pub(crate) fn scenario(
     routers: &mut Routers,
     scenario: &Scenario,
-    all: &[u32],
-    order: &[u32],
+    all: &[u128],
+    order: &[u128],
     effort: Effort,
 ) -> Result<Vec<Measured>> {
     routers.cached.await_calm()?;
@@ -100,6 +100,7 @@ pub(crate) fn scenario(
     for router in [&mut routers.cached, &mut routers.uncached] {
         router.set_list(order, effort.seed)?;
     }
+    routers.cached.set_flows(all)?;
     let mut entrants = Vec::new();
     for (index, contender) in contender::ALL.into_iter().enumerate() {
         if !scenario.has(contender.name) {
@@ -171,11 +172,12 @@ fn packets(router: &mut Router, scenario: &Scenario, effort: Effort) -> Result<u
 /// all of them finds a clone for each.
 ///
 /// So many new destinations at once are a flood to the agent, if it looks at its counters just then.
-fn warm_up(routers: &mut Routers, scenario: &Scenario, all: &[u32], effort: Effort) -> Result<()> {
+fn warm_up(routers: &mut Routers, scenario: &Scenario, all: &[u128], effort: Effort) -> Result<()> {
     let Some(index) = contender::ALL.iter().position(|c| c.name == "cache") else {
         bail!("there is no contender named \"cache\"");
     };
-    if scenario.flood == FLOOD_OF || !scenario.warm || !scenario.has("cache") {
+    let is_too_long = all.len() > CLONES_PER_CPU as usize / 2;
+    if scenario.flood == FLOOD_OF || !scenario.warm || !scenario.has("cache") || is_too_long {
         return Ok(());
     }
     let (router, listed) = (&mut routers.cached, all.len() as u32);
@@ -203,8 +205,9 @@ fn warm_up(routers: &mut Routers, scenario: &Scenario, all: &[u32], effort: Effo
 /// The kernel itself takes the time: without the making and unmaking of pages (more than 10 ms here), and without
 /// the time in which other processes have the CPU. It tells whole nanoseconds, rounded down.
 fn run(router: &mut Router, packets: u32, cpus: usize) -> Result<Vec<f64>> {
-    let (template, context) = (frame::template(), frame::context(router.ingress));
-    let program = &*xdp(&mut router.ebpf, "generate")?;
+    let template = frame::template(router.family);
+    let context = frame::context(template.len(), router.ingress);
+    let program = &*xdp(&mut router.ebpf, &format!("generate{}", router.family.suffix()))?;
     let start = Barrier::new(cpus);
     let one = |cpu: usize| -> Result<f64> {
         let pinned = stay_on(cpu);

@@ -99,7 +99,7 @@ impl Report {
         table.load_style(NOTHING).set_header(["", "", "measured", "must", "aim", ""]);
         for judged in &self.targets {
             let Judged { id, what, measured, must, aim, mark } = judged;
-            let (measured, mark) = (format!("{measured:.2}"), mark.to_string());
+            let (measured, mark) = (format!("{measured:.3}"), mark.to_string());
             table.add_row([*id, *what, &measured, must.as_str(), aim.as_str(), &mark]);
         }
         format!("{table}\n")

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     random::{Random, Zipf},
-    routes::{self, Route, RouteSet},
+    routes::{self, Family, Route, RouteSet},
 };
 
 /// How often the destinations of the list are used.
@@ -46,7 +46,7 @@ const DRAWS: usize = 1 << 18;
 
 const UNIFORM: Scenario = Scenario {
     name: "",
-    routes: RouteSet::Full,
+    routes: RouteSet::Full(Family::V4),
     destinations: 1000,
     distribution: Distribution::Uniform,
     flood: 0,
@@ -54,6 +54,8 @@ const UNIFORM: Scenario = Scenario {
     warm: true,
     only: &[],
 };
+
+const UNIFORM6: Scenario = Scenario { routes: RouteSet::Full(Family::V6), ..UNIFORM };
 
 /// 10 K destinations, as traffic is when it is not a benchmark's.
 const ZIPF_10K: Scenario =
@@ -75,6 +77,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "full/1k/2cpu", cpus: 2, only: &["floor", "cache", "fib_full"], ..UNIFORM },
     Scenario { name: "full/10k", destinations: 10_000, ..UNIFORM },
     Scenario { name: "full/64k", destinations: 65_536, ..UNIFORM },
+    Scenario { name: "full/1m", destinations: 1 << 20, ..UNIFORM },
     Scenario { name: "full/zipf0.8", distribution: Distribution::Zipf(0.8), ..ZIPF_64K },
     Scenario { name: "full/zipf1.0", distribution: Distribution::Zipf(1.0), ..ZIPF_64K },
     Scenario { name: "full/zipf1.2", distribution: Distribution::Zipf(1.2), ..ZIPF_64K },
@@ -83,6 +86,10 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "full/cold", warm: false, only: &["floor", "cache"], ..ZIPF_10K },
     Scenario { name: "full/mixed-cold", warm: false, flood: MOST, only: &["floor", "cache"], ..ZIPF_10K },
     Scenario { name: "full/flood", flood: 256, ..UNIFORM },
+    Scenario { name: "full6/1k", ..UNIFORM6 },
+    Scenario { name: "full6/10k", destinations: 10_000, ..UNIFORM6 },
+    Scenario { name: "full6/64k", destinations: 65_536, ..UNIFORM6 },
+    Scenario { name: "full6/flood", flood: 256, ..UNIFORM6 },
 ];
 
 /// For every day.
@@ -113,15 +120,20 @@ impl Scenario {
 
     /// Whether a contender takes part.
     pub(crate) fn has(&self, contender: &str) -> bool {
+        // Its table has a place for every destination only where these are few.
+        if contender == "flow" && (self.destinations > FEW || self.flood > 0) {
+            return false;
+        }
         self.only.is_empty() || self.only.contains(&contender)
     }
 
     /// All destinations, and the order in which packets go to them.
-    pub(crate) fn lists(&self, routes: &[Route], seed: u64) -> (Vec<u32>, Vec<u32>) {
+    pub(crate) fn lists(&self, routes: &[Route], seed: u64) -> (Vec<u128>, Vec<u128>) {
         // Those that are to be cold must be nobody else's.
         let own = if self.warm { 0 } else { 1 + u64::from(self.flood) };
         let mut random = Random::new(seed ^ own << 32);
-        let all = routes::destinations(routes, self.destinations, &mut random);
+        let family = self.routes.family();
+        let all = routes::destinations(family, routes, self.destinations, &mut random);
         let order = match self.distribution {
             Distribution::Uniform => all.clone(),
             Distribution::Zipf(alpha) => {

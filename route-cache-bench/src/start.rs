@@ -13,6 +13,8 @@ use nix::{
 use route_cache_lab::{Agent, Namespace};
 use serde::Serialize;
 
+use crate::routes::Family;
+
 /// Dumps before each start; the fastest counts.
 const DUMPS: usize = 3;
 
@@ -37,13 +39,14 @@ impl Start {
     /// Starts an agent in a namespace and sees what that takes.
     pub(crate) fn measure(
         namespace: &Namespace,
+        family: Family,
         start: impl FnOnce() -> Result<Agent>,
     ) -> Result<(Agent, Self)> {
         let mut dump_ms = f64::INFINITY;
         let mut routes = 0;
         for _ in 0..DUMPS {
             let begun = Instant::now();
-            routes = namespace.run_in(dump)??;
+            routes = namespace.run_in(|| dump(family))??;
             dump_ms = dump_ms.min(begun.elapsed().as_secs_f64() * 1e3);
         }
         let begun = Instant::now();
@@ -92,8 +95,8 @@ fn kib(status: &str, name: &str) -> Result<u64> {
         .with_context(|| format!("the status of the agent's process has no {name}"))
 }
 
-/// Asks for all IPv4 routes of the thread's namespace (RTM_GETROUTE with NLM_F_DUMP) and counts the messages.
-fn dump() -> Result<u64> {
+/// Asks for all routes of a family of the thread's namespace (RTM_GETROUTE with NLM_F_DUMP) and counts the messages.
+fn dump(family: Family) -> Result<u64> {
     /// nlmsghdr.
     const HEADER: usize = 16;
     /// rtmsg.
@@ -112,7 +115,10 @@ fn dump() -> Result<u64> {
     request[4..6].copy_from_slice(&libc::RTM_GETROUTE.to_ne_bytes());
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
     request[6..8].copy_from_slice(&flags.to_ne_bytes());
-    request[HEADER] = libc::AF_INET as u8;
+    request[HEADER] = match family {
+        Family::V4 => libc::AF_INET as u8,
+        Family::V6 => libc::AF_INET6 as u8,
+    };
     send(netlink.as_raw_fd(), &request, MsgFlags::empty()).with_context(told)?;
     let mut buffer = vec![0; 1 << 16];
     let mut routes = 0;
