@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{Poller, Reason, Subject, tcx_programs};
-use crate::fib::family::IpFamily;
-use crate::fib::netlink::namespace::{in_namespace, run, with_veth};
+use crate::fib::family::{IpFamily, PerFamily};
+use crate::fib::netlink::namespace::{in_namespace, index, run, with_veth};
 use crate::fib::why::{Code, Why};
 
 fn poll() -> Vec<Reason> {
@@ -256,6 +256,21 @@ fn forwarding_by_path_mtu_matters() {
 #[test]
 fn an_interface_without_tcx_programs_has_none() {
     with_veth(|| assert_eq!(tcx_programs("left").expect("the kernel answers"), [0; 0]));
+}
+
+#[test]
+fn row_40_an_interface_that_went_during_a_poll_has_no_tcx_programs_and_the_poll_goes_on() {
+    with_veth(|| {
+        let subjects = ["gone", "left"].map(|name| Subject {
+            ifindex: if name == "gone" { 4000 } else { index(name) },
+            name: name.into(),
+            may_hide_tags: true,
+            may_merge: true,
+            is_virtual: true,
+        });
+        let found = Poller::default().poll(&subjects, false).expect("the kernel answers");
+        assert_eq!(found.everywhere, PerFamily::default());
+    });
 }
 
 #[test]
