@@ -279,8 +279,7 @@ impl EventLoop {
                 found = finished(&mut self.interlocks) => self.polled(found),
                 rung = self.bell.rung() => {
                     rung.context("cannot listen to changes of nftables and IPsec any more")?;
-                    self.interlocks_changed = true;
-                    self.ask_interlocks();
+                    self.ring();
                 }
                 _ = poll.tick() => self.ask_interlocks(),
                 received = self.monitor.next(&mut events) => {
@@ -328,6 +327,12 @@ impl EventLoop {
             self.resync.want(Cause::Doubt);
         }
         Ok(())
+    }
+
+    /// What XDP would bypass has changed, or there is an interface of which it is not known: it is asked for at once.
+    fn ring(&mut self) {
+        self.interlocks_changed = true;
+        self.ask_interlocks();
     }
 
     /// Asks for what the kernel does not tell by itself, or only that it has changed. Who asks already has the answer of before
@@ -415,6 +420,7 @@ impl EventLoop {
             state.overruns += 1;
             tracing::warn!("the kernel dropped netlink messages; reading the tables anew");
         }
+        let has_links = events.iter().any(|e| matches!(e, Event::Link(_) | Event::LinkGone(_)));
         for event in events.drain(..) {
             self.resync.note(&event);
             self.tell_link(&state, &event);
@@ -432,6 +438,11 @@ impl EventLoop {
             self.probe(&mut state);
         }
         self.install_or_distrust(&mut state);
+        let is_new = has_links && state.fib.has_unexamined();
+        drop(state);
+        if is_new {
+            self.ring();
+        }
         self.shared.measured.change.observe(heard.elapsed().as_secs_f64());
     }
 
@@ -538,6 +549,11 @@ impl EventLoop {
                 }
                 self.probe(&mut state);
                 self.install_or_distrust(&mut state);
+                let is_new = state.fib.has_unexamined();
+                drop(state);
+                if is_new {
+                    self.ring();
+                }
             }
             Err(error) => {
                 tracing::warn!("cannot read the kernel's tables; trying again: {error:#}");
