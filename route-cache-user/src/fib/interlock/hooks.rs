@@ -95,21 +95,25 @@ fn functions_on(
     // struct nfgenmsg: family, NFNETLINK_V0
     let question = Request::dump(NFNL_MSG_HOOK_GET, &[protocol as u8, 0, 0, 0])
         .attribute(NFNLA_HOOK_HOOKNUM, &hook.to_be_bytes());
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
+    whole(|| {
         let mut functions = Vec::new();
-        let dumped = netfilter.dump(question.clone(), |message| {
+        netfilter.dump(question.clone(), |message| {
             functions.extend(function(message)?.filter(|name| !is_harmless(name)));
             Ok(())
-        });
-        match dumped {
-            Err(DumpError::Interrupted) if attempts < ATTEMPTS => {}
-            // What changes so often is looked at again soon.
-            Err(DumpError::Interrupted) | Ok(()) => return Ok(functions),
-            Err(error) => return Err(error),
+        })?;
+        Ok(functions)
+    })
+}
+
+/// An answer that nothing has interrupted; of one that changes this often in a row, that it is not known.
+fn whole<T>(mut ask: impl FnMut() -> Result<T, DumpError>) -> Result<T, DumpError> {
+    for _ in 1..ATTEMPTS {
+        match ask() {
+            Err(DumpError::Interrupted) => {}
+            answer => return answer,
         }
     }
+    ask()
 }
 
 /// What a function is called; nothing if it is a chain's. A kernel without names of functions tells none.
@@ -159,6 +163,21 @@ fn reason(family: IpFamily, functions: &[(String, &'static str)]) -> Option<Reas
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn row_40_hooks_that_change_whenever_they_are_read_are_not_known() {
+        let mut asked = 0;
+        let mut interrupted = |times| {
+            asked = 0;
+            whole(|| {
+                asked += 1;
+                if asked > times { Ok(asked) } else { Err(DumpError::Interrupted) }
+            })
+        };
+        assert_eq!(interrupted(0).expect("an answer"), 1);
+        assert_eq!(interrupted(ATTEMPTS - 1).expect("an answer"), ATTEMPTS);
+        assert!(matches!(interrupted(ATTEMPTS), Err(DumpError::Interrupted)));
+    }
 
     #[test]
     fn row_40_functions_that_are_not_known_as_harmless_stand_against_their_family() {
