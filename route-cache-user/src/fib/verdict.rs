@@ -397,8 +397,14 @@ impl Tables {
                 },
             }
         }
-        if family == IpFamily::V4 {
-            reasons.extend(self.against_settings4(ifindex, name));
+        match family {
+            IpFamily::V4 => reasons.extend(self.against_settings4(ifindex, name)),
+            // The kernel has given up what it has of IPv6 there, and drops what comes in (`ip6_rcv_core`).
+            IpFamily::V6 if !self.v6.netconf.contains_key(&(ifindex as i32)) => {
+                let sentence = format!("{name} has no IPv6: its MTU is below 1280");
+                reasons.push(Why::new(Code::Ipv6Disabled, sentence));
+            }
+            IpFamily::V6 => {}
         }
         let rules = self.against_rules_of(family, name);
         reasons.extend(rules.map(|reason| Why::new(Code::Rules, reason)));
@@ -439,7 +445,8 @@ impl Tables {
         reasons
     }
 
-    /// What the IPv4 settings of an interface stand against. IPv6 asks for no more than that forwarding is on for all.
+    /// What the IPv4 settings of an interface stand against. IPv6 asks for no more than that there is any, and that
+    /// forwarding is on for all.
     fn against_settings4(&self, ifindex: Ifindex, name: &str) -> Vec<Why> {
         let mut reasons = Vec::new();
         let mut against = |code, sentence: String| reasons.push(Why { code, sentence });

@@ -51,7 +51,7 @@ codes! {
     Tc = "tc" "a tc hook (`ingress`, `clsact`) or tcx programs";
     Qdisc = "qdisc" "a queueing discipline that shapes or filters what leaves";
     ReversePath = "rp_filter" "`rp_filter` is on, and the way back cannot be told";
-    Ipv6Disabled = "ipv6_disabled" "IPv6 is disabled on the interface (`disable_ipv6`)";
+    Ipv6Disabled = "ipv6_disabled" "IPv6 is disabled on the interface (`disable_ipv6`), or there is none (an MTU below 1280)";
     Gone = "gone" "the interface is gone";
     Carrier = "carrier" "the interface is down or has no carrier";
     Device = "device" "an interface of a kind that is left to the kernel";
