@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Poller, Reason, Subject, tcx_programs};
+use super::{Poller, Reason, Subject, tcx_programs, tracking};
 use crate::fib::family::{IpFamily, PerFamily};
 use crate::fib::netlink::namespace::{in_namespace, index, run, with_veth};
 use crate::fib::why::{Code, Why};
@@ -217,6 +217,26 @@ fn row_40_rules_that_follow_connections_matter_in_whatever_chain_they_stand() {
         assert!(IpFamily::ALL.into_iter().all(|f| both.iter().any(|r| r.is_of(f))), "{both:?}");
         run("nft flush ruleset");
         assert_eq!(found(), []);
+    });
+}
+
+/// Of kernels that do not tell the functions on their hooks: what the rules say.
+#[test]
+fn row_40_sets_and_rules_with_several_expressions_are_read_for_what_follows_connections() {
+    in_namespace(|| {
+        let found = || tracking::reasons(&mut tracking::Read::default()).expect("an answer");
+        run("nft add table ip t && nft add chain ip t c
+             nft 'add set ip t plain { type ipv4_addr; flags dynamic; counter; }'
+             nft 'add set ip t seen { type ipv4_addr; flags dynamic; }'
+             nft add rule ip t c 'update @seen { ip saddr counter }'");
+        assert_eq!(found(), []);
+        run("nft add rule ip t c 'add @seen { ip saddr counter ct count over 5 }'");
+        assert_eq!(found().len(), 1, "{:?}", found());
+        assert!(found()[0].sentence.contains("chain `c`"), "{:?}", found());
+        run("nft flush chain ip t c");
+        assert_eq!(found(), []);
+        run("nft 'add set ip t counted { type ipv4_addr; flags dynamic; ct count over 20; }'");
+        assert!(found()[0].sentence.contains("set `counted` of table `ip t`"), "{:?}", found());
     });
 }
 
