@@ -423,7 +423,7 @@ impl EventLoop {
             state.overruns += 1;
             tracing::warn!("the kernel dropped netlink messages; reading the tables anew");
         }
-        let has_links = events.iter().any(|e| matches!(e, Event::Link(_) | Event::LinkGone(_)));
+        let has_links = events.iter().any(|event| matches!(event, Event::Link(_)));
         for event in events.drain(..) {
             self.resync.note(&event);
             self.tell_link(&state, &event);
@@ -460,7 +460,7 @@ impl EventLoop {
                 }
                 (link.name.clone(), if link.is_running() { "up" } else { "down" })
             }
-            Event::LinkGone(ifindex) => match links.get(ifindex) {
+            Event::LinkGone(ifindex) | Event::LinkMoved(ifindex) => match links.get(ifindex) {
                 Some(link) => (link.name.clone(), "gone"),
                 None => return,
             },
@@ -480,7 +480,7 @@ impl EventLoop {
                 let below = below.and_then(|lower| state.fib.tables.links.get(&lower)).cloned();
                 self.attach_late(state, link, below.as_ref());
             }
-            Event::LinkGone(ifindex) => {
+            Event::LinkGone(ifindex) | Event::LinkMoved(ifindex) => {
                 if let Some(port) = state.fib.set_gone(*ifindex)
                     && state.attachments.detach(port)
                 {

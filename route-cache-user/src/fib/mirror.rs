@@ -355,7 +355,7 @@ impl Fib {
         };
         let was_below = match &event {
             Event::Link(link) => below(&self.tables, link.ifindex),
-            Event::LinkGone(ifindex) => {
+            Event::LinkGone(ifindex) | Event::LinkMoved(ifindex) => {
                 // Another one may be given its index.
                 if let Some(examined) = &mut self.interlocks.examined {
                     examined.remove(ifindex);
@@ -449,6 +449,7 @@ impl Fib {
         if self.distrust.is_none() {
             tables.trust_the_dead(&self.tables);
         }
+        tables.remember_moved(&self.tables);
         let old = std::mem::replace(&mut self.tables, tables);
         let new = &self.tables;
         self.distrust = None;

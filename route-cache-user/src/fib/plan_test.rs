@@ -796,3 +796,24 @@ fn row_40_an_interface_is_not_used_before_a_poll_has_looked_at_it_as_it_is() {
     fib.set_interlocks(Found::unknown("nobody answers".into()));
     assert!(!fib.has_unexamined() && !fib.reasons::<V4>().is_empty());
 }
+
+#[test]
+fn row_36_a_device_that_takes_frames_first_does_so_from_another_namespace_as_well() {
+    let mut fib = begin::<V4>();
+    let is_stacked =
+        |fib: &Fib| fib.ingress(IpFamily::V4, 2).iter().any(|why| why.code == Code::Stacked);
+    let upper = Link { kind: Some("ipvlan".into()), takes_from: Some(2), ..link(4, UP, 0) };
+    fib.apply(Event::Link(upper.clone()));
+    assert!(is_stacked(&fib));
+    fib.apply(Event::LinkGone(4));
+    assert!(!is_stacked(&fib));
+    fib.apply(Event::Link(upper));
+    fib.apply(Event::LinkMoved(4));
+    assert!(!fib.tables.links.contains_key(&4) && is_stacked(&fib));
+    let tables = dumped::<V4>(&fib.tables);
+    fib.replace(tables);
+    assert!(is_stacked(&fib), "no dump tells of it");
+    fib.apply(Event::LinkGone(2));
+    fib.apply(Event::Link(link(2, UP, 0)));
+    assert!(!is_stacked(&fib), "another interface of that index");
+}

@@ -425,11 +425,13 @@ impl Tables {
         if let Some(master) = link.master {
             against(Code::Master, format!("{name} is enslaved to {}", self.link_name(master)));
         }
-        if let Some(upper) = self.links.values().find(|u| u.takes_from == Some(link.ifindex)) {
-            let (upper, kind) = (&upper.name, upper.kind.as_deref().unwrap_or("device"));
+        let upper = self.links.values().find(|u| u.takes_from == Some(link.ifindex));
+        let upper = upper
+            .map(|upper| format!("{} {}", upper.kind.as_deref().unwrap_or("device"), upper.name));
+        if let Some(upper) = upper.or_else(|| self.moved.get(&link.ifindex).cloned()) {
             against(
                 Code::Stacked,
-                format!("the {kind} {upper} on {name} is handed frames before they are forwarded"),
+                format!("the {upper} on {name} is handed frames before they are forwarded"),
             );
         }
         let on_ingress = |kind: &str| matches!(kind, "ingress" | "clsact");
