@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{
     PROMISE, Shared, State,
+    asking::{Asking, RING},
     breaker::{Breaker, Forwarded, Search},
     orders::{Ordered, Orders},
     pressure::Watch,
@@ -62,7 +63,7 @@ const TICK: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(500);
 
 /// An agent that was not heard of for so long was stopped or starved.
-const STALL: Duration = Duration::from_secs(3);
+pub(super) const STALL: Duration = Duration::from_secs(3);
 
 /// Batches taken in before a promise; if there is more, the promise waits for the next tick.
 const CATCH_UP: u32 = 64;
@@ -99,8 +100,7 @@ pub(super) struct EventLoop {
     bell: Bell,
     poller: Arc<interlock::Poller>,
     interlocks: Option<JoinHandle<Result<interlock::Found>>>,
-    /// Something changed while it was asked for.
-    interlocks_changed: bool,
+    asking: Asking,
     orders: mpsc::Receiver<Ordered>,
     pub(super) pressure: Watch,
     pub(super) redirects: redirects::Watch,
@@ -210,7 +210,7 @@ impl EventLoop {
             bell,
             poller: Arc::default(),
             interlocks: None,
-            interlocks_changed: false,
+            asking: Asking::default(),
             orders: given,
             pressure,
             redirects,
@@ -277,10 +277,10 @@ impl EventLoop {
                 _ = tick.tick() => self.tick(&mut events)?,
                 // Before the tables: those may go on changing for long.
                 found = finished(&mut self.interlocks) => self.polled(found),
+                () = reached(self.asking.deadline()) => self.stop_believing(),
                 rung = self.bell.rung() => {
                     rung.context("cannot listen to changes of nftables and IPsec any more")?;
-                    self.interlocks_changed = true;
-                    self.ask_interlocks();
+                    self.ring();
                 }
                 _ = poll.tick() => self.ask_interlocks(),
                 received = self.monitor.next(&mut events) => {
@@ -306,8 +306,10 @@ impl EventLoop {
         if since_last.is_some_and(|since| since > STALL) {
             // What is only asked for may have changed unheard: nothing is forwarded until it was asked for again.
             self.interlocks = None;
+            self.asking.give_up();
             let sentence = "the agent stood still; looking at what XDP would bypass";
-            self.polled(Ok(interlock::Found::unknown(sentence.into())));
+            self.take_in(interlock::Found::unknown(sentence.into()));
+            self.ring();
         }
         if self.catch_up(events)? {
             if let Err(error) = self.promise() {
@@ -330,13 +332,19 @@ impl EventLoop {
         Ok(())
     }
 
+    /// What XDP would bypass has changed, or there is an interface of which it is not known: it is asked for at once.
+    fn ring(&mut self) {
+        self.asking.ring(Instant::now());
+        self.ask_interlocks();
+    }
+
     /// Asks for what the kernel does not tell by itself, or only that it has changed. Who asks already has the answer of before
     /// a change: it is asked again then.
     fn ask_interlocks(&mut self) {
         if self.interlocks.is_some() {
             return;
         }
-        self.interlocks_changed = false;
+        self.asking.begin(Instant::now());
         let (shared, poller) = (Arc::clone(&self.shared), Arc::clone(&self.poller));
         let bypass = self.shared.options().bypass_netfilter;
         self.interlocks = Some(tokio::task::spawn_blocking(move || {
@@ -415,6 +423,7 @@ impl EventLoop {
             state.overruns += 1;
             tracing::warn!("the kernel dropped netlink messages; reading the tables anew");
         }
+        let has_links = events.iter().any(|event| matches!(event, Event::Link(_)));
         for event in events.drain(..) {
             self.resync.note(&event);
             self.tell_link(&state, &event);
@@ -432,6 +441,11 @@ impl EventLoop {
             self.probe(&mut state);
         }
         self.install_or_distrust(&mut state);
+        let is_new = has_links && state.fib.has_unexamined();
+        drop(state);
+        if is_new {
+            self.ring();
+        }
         self.shared.measured.change.observe(heard.elapsed().as_secs_f64());
     }
 
@@ -446,7 +460,7 @@ impl EventLoop {
                 }
                 (link.name.clone(), if link.is_running() { "up" } else { "down" })
             }
-            Event::LinkGone(ifindex) => match links.get(ifindex) {
+            Event::LinkGone(ifindex) | Event::LinkMoved(ifindex) => match links.get(ifindex) {
                 Some(link) => (link.name.clone(), "gone"),
                 None => return,
             },
@@ -466,7 +480,7 @@ impl EventLoop {
                 let below = below.and_then(|lower| state.fib.tables.links.get(&lower)).cloned();
                 self.attach_late(state, link, below.as_ref());
             }
-            Event::LinkGone(ifindex) => {
+            Event::LinkGone(ifindex) | Event::LinkMoved(ifindex) => {
                 if let Some(port) = state.fib.set_gone(*ifindex)
                     && state.attachments.detach(port)
                 {
@@ -538,6 +552,11 @@ impl EventLoop {
                 }
                 self.probe(&mut state);
                 self.install_or_distrust(&mut state);
+                let is_new = state.fib.has_unexamined();
+                drop(state);
+                if is_new {
+                    self.ring();
+                }
             }
             Err(error) => {
                 tracing::warn!("cannot read the kernel's tables; trying again: {error:#}");
@@ -549,13 +568,30 @@ impl EventLoop {
     }
 
     fn polled(&mut self, found: Result<interlock::Found>) {
-        if self.interlocks_changed {
+        let is_believed = self.asking.answered(Instant::now());
+        if self.asking.has_rung() {
             self.ask_interlocks();
+        }
+        if !is_believed {
+            return;
         }
         let found = found.unwrap_or_else(|error| {
             let sentence = format!("it cannot be told what XDP would bypass: {error:#}");
             interlock::Found::unknown(sentence)
         });
+        self.take_in(found);
+    }
+
+    /// The poll does not answer, and what it found the last time is old.
+    fn stop_believing(&mut self) {
+        self.asking.set_late();
+        let sentence = format!(
+            "what XDP would bypass was asked for, {RING:?} after a change or {STALL:?} ago, and there is no answer"
+        );
+        self.take_in(interlock::Found::unknown(sentence));
+    }
+
+    fn take_in(&mut self, found: interlock::Found) {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.write();
         if state.fib.interlocks == found {
@@ -691,6 +727,14 @@ impl EventLoop {
                 tracing::info!("detached from {}", state.fib.tables.link_name(ifindex));
             }
         }
+    }
+}
+
+/// Waits for a point in time; where there is none, for ever.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -7,6 +7,7 @@
 //! sweepers (one per CPU), audit, control socket, metrics: tasks of their own that read
 //! ```
 
+mod asking;
 mod breaker;
 mod egress_breaker;
 mod event_loop;

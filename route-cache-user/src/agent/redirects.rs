@@ -213,7 +213,7 @@ impl EventLoop {
             {
                 *ifindex
             }
-            Event::LinkGone(ifindex) => *ifindex,
+            Event::LinkGone(ifindex) | Event::LinkMoved(ifindex) => *ifindex,
             _ => return,
         };
         self.hurry_probe(changed);

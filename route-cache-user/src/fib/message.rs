@@ -19,6 +19,8 @@ pub(crate) enum Event {
     Link(Link),
     /// RTM_DELLINK (of the namespace, not of a bridge port).
     LinkGone(Ifindex),
+    /// RTM_DELLINK of an interface that has gone on in another network namespace.
+    LinkMoved(Ifindex),
     /// RTM_NEWADDR.
     Address(Address),
     /// RTM_DELADDR.

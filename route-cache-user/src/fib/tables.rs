@@ -62,6 +62,9 @@ pub(crate) struct Tables {
     /// Next-hop objects that were deleted, and their routes with them without a message; one of the same id may be made
     /// before the next dump is in.
     pub(crate) unsure_objects: BTreeSet<u32>,
+    /// Interfaces below devices that take their frames first and have moved to another network namespace, by a name for the
+    /// device. Nobody tells when that goes: it counts for as long as the interface below is there.
+    pub(super) moved: BTreeMap<Ifindex, String>,
     /// IPv6 routes of the dump that count as uneven because next hops that are dead could not be asked for.
     pub(super) doubtful_dead: Vec<(Ipv6Net, RouteInfo)>,
 }
@@ -150,13 +153,16 @@ impl Tables {
     pub(crate) fn apply(&mut self, event: Event) -> (Touched, Option<Cause>) {
         match event {
             Event::Link(link) => self.link(link),
-            Event::LinkGone(ifindex) => {
-                self.features.remove(&ifindex);
-                self.qdiscs.remove(&ifindex);
-                match self.links.remove(&ifindex) {
-                    Some(_) => (Touched::Interface(ifindex), Some(Cause::Link)),
-                    None => (Touched::Nothing, None),
+            Event::LinkGone(ifindex) => self.link_gone(ifindex),
+            Event::LinkMoved(ifindex) => {
+                if let Some(link) = self.links.get(&ifindex)
+                    && let Some(lower) = link.takes_from
+                {
+                    let kind = link.kind.as_deref().unwrap_or("device");
+                    let name = format!("{kind} {} of another namespace", link.name);
+                    self.moved.insert(lower, name);
                 }
+                self.link_gone(ifindex)
             }
             Event::Address(address) => {
                 self.addresses.insert(address);
@@ -253,6 +259,25 @@ impl Tables {
             self.unsure.insert(ifindex);
         }
         (Touched::Interface(ifindex), went_down.then_some(Cause::Link))
+    }
+
+    fn link_gone(&mut self, ifindex: Ifindex) -> (Touched, Option<Cause>) {
+        self.features.remove(&ifindex);
+        self.qdiscs.remove(&ifindex);
+        self.moved.remove(&ifindex);
+        match self.links.remove(&ifindex) {
+            Some(_) => (Touched::Interface(ifindex), Some(Cause::Link)),
+            None => (Touched::Nothing, None),
+        }
+    }
+
+    /// Takes over from older tables what no dump tells.
+    pub(super) fn remember_moved(&mut self, old: &Self) {
+        for (lower, name) in &old.moved {
+            if self.links.contains_key(lower) {
+                self.moved.insert(*lower, name.clone());
+            }
+        }
     }
 
     fn has_objects_on(&self, ifindex: Ifindex) -> bool {

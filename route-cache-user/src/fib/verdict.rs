@@ -397,8 +397,14 @@ impl Tables {
                 },
             }
         }
-        if family == IpFamily::V4 {
-            reasons.extend(self.against_settings4(ifindex, name));
+        match family {
+            IpFamily::V4 => reasons.extend(self.against_settings4(ifindex, name)),
+            // The kernel has given up what it has of IPv6 there, and drops what comes in (`ip6_rcv_core`).
+            IpFamily::V6 if !self.v6.netconf.contains_key(&(ifindex as i32)) => {
+                let sentence = format!("{name} has no IPv6: its MTU is below 1280");
+                reasons.push(Why::new(Code::Ipv6Disabled, sentence));
+            }
+            IpFamily::V6 => {}
         }
         let rules = self.against_rules_of(family, name);
         reasons.extend(rules.map(|reason| Why::new(Code::Rules, reason)));
@@ -419,11 +425,13 @@ impl Tables {
         if let Some(master) = link.master {
             against(Code::Master, format!("{name} is enslaved to {}", self.link_name(master)));
         }
-        if let Some(upper) = self.links.values().find(|u| u.takes_from == Some(link.ifindex)) {
-            let (upper, kind) = (&upper.name, upper.kind.as_deref().unwrap_or("device"));
+        let upper = self.links.values().find(|u| u.takes_from == Some(link.ifindex));
+        let upper = upper
+            .map(|upper| format!("{} {}", upper.kind.as_deref().unwrap_or("device"), upper.name));
+        if let Some(upper) = upper.or_else(|| self.moved.get(&link.ifindex).cloned()) {
             against(
                 Code::Stacked,
-                format!("the {kind} {upper} on {name} is handed frames before they are forwarded"),
+                format!("the {upper} on {name} is handed frames before they are forwarded"),
             );
         }
         let on_ingress = |kind: &str| matches!(kind, "ingress" | "clsact");
@@ -439,7 +447,8 @@ impl Tables {
         reasons
     }
 
-    /// What the IPv4 settings of an interface stand against. IPv6 asks for no more than that forwarding is on for all.
+    /// What the IPv4 settings of an interface stand against. IPv6 asks for no more than that there is any, and that
+    /// forwarding is on for all.
     fn against_settings4(&self, ifindex: Ifindex, name: &str) -> Vec<Why> {
         let mut reasons = Vec::new();
         let mut against = |code, sentence: String| reasons.push(Why { code, sentence });
@@ -529,22 +538,24 @@ impl Tables {
 
     /// What polling has to look at.
     pub(crate) fn subjects(&self) -> Vec<Subject> {
-        self.links
-            .values()
-            .map(|link| Subject {
-                ifindex: link.ifindex,
-                name: link.name.clone(),
-                may_hide_tags: match link.kind.as_deref() {
-                    None => link.hardware == ARPHRD_ETHER,
-                    Some("veth") => self.vlans_on(link.ifindex).next().is_some(),
-                    Some(_) => false,
-                },
-                may_merge: link.kind.is_none()
-                    && link.hardware == ARPHRD_ETHER
-                    && link.bus.as_deref() != Some("virtio"),
-                is_virtual: link.kind.is_some(),
-            })
-            .collect()
+        self.links.values().map(|link| self.subject(link)).collect()
+    }
+
+    /// An interface as polling looks at it.
+    pub(super) fn subject(&self, link: &Link) -> Subject {
+        Subject {
+            ifindex: link.ifindex,
+            name: link.name.clone(),
+            may_hide_tags: match link.kind.as_deref() {
+                None => link.hardware == ARPHRD_ETHER,
+                Some("veth") => self.vlans_on(link.ifindex).next().is_some(),
+                Some(_) => false,
+            },
+            may_merge: link.kind.is_none()
+                && link.hardware == ARPHRD_ETHER
+                && link.bus.as_deref() != Some("virtio"),
+            is_virtual: link.kind.is_some(),
+        }
     }
 
     /// Name of an interface, or its number.

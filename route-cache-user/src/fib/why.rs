@@ -42,7 +42,7 @@ macro_rules! codes {
 codes! {
     Resync = "resync" "the kernel's tables, or the routes through the interface, are being read";
     Full = "full" "routes or next hops do not fit (`--max-routes`, `--max-next-hops`)";
-    Unknown = "unknown" "it cannot be told what XDP would bypass: the kernel did not answer, or the agent stood still";
+    Unknown = "unknown" "it cannot be told what XDP would bypass: the kernel did not answer, the agent stood still, or the interface is new";
     Forwarding = "forwarding" "forwarding is off, for the family or on the interface";
     Rules = "rules" "policy rules (`ip rule`, `ip -6 rule`)";
     Netfilter = "netfilter" "nftables chains, tables of iptables-legacy, conntrack, or other functions on netfilter's hooks";
@@ -51,7 +51,7 @@ codes! {
     Tc = "tc" "a tc hook (`ingress`, `clsact`) or tcx programs";
     Qdisc = "qdisc" "a queueing discipline that shapes or filters what leaves";
     ReversePath = "rp_filter" "`rp_filter` is on, and the way back cannot be told";
-    Ipv6Disabled = "ipv6_disabled" "IPv6 is disabled on the interface (`disable_ipv6`)";
+    Ipv6Disabled = "ipv6_disabled" "IPv6 is disabled on the interface (`disable_ipv6`), or there is none (an MTU below 1280)";
     Gone = "gone" "the interface is gone";
     Carrier = "carrier" "the interface is down or has no carrier";
     Device = "device" "an interface of a kind that is left to the kernel";

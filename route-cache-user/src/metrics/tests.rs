@@ -122,6 +122,44 @@ fn promtool_has_nothing_to_say_about_a_scrape() {
     assert_eq!(String::from_utf8_lossy(&said), "");
 }
 
+/// `promtool test rules` on an hour of one reason.
+fn is_alerted(reason: &str) -> bool {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/alerts.yml");
+    let series = format!(
+        r#"route_cache_stands_aside{{family="ipv4",interface="eth0",instance="r",reason="{reason}"}}"#
+    );
+    let test = format!(
+        "rule_files: ['{rules}']\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n  \
+         - series: '{series}'\n    values: '1x60'\n  promql_expr_test:\n  \
+         - expr: count(ALERTS{{alertname=\"RouteCacheStandsAside\",alertstate=\"firing\"}})\n    eval_time: 30m\n    \
+         exp_samples: [{{labels: '{{}}', value: 1}}]\n"
+    );
+    let name = format!("route-cache-{}-{reason}.yml", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, test).unwrap();
+    let tested = Command::new("promtool").args(["test", "rules"]).arg(&file).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    tested.status.success()
+}
+
+#[test]
+fn a_router_is_alerted_to_what_can_be_removed_and_not_to_what_it_has_for_ever() {
+    for reason in ["netfilter", "xfrm", "unknown", "redirects_fail", "hidden_tags"] {
+        assert!(is_alerted(reason), "{reason}");
+    }
+    for reason in [
+        "not_attached",
+        "not_asked_for",
+        "forwarding",
+        "carrier",
+        "ipv6_disabled",
+        "qdisc",
+        "no_redirects",
+    ] {
+        assert!(!is_alerted(reason), "{reason}");
+    }
+}
+
 #[test]
 fn the_alerts_are_rules_over_metrics_that_there_are() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/alerts.yml");

@@ -10,7 +10,7 @@ use route_cache_lab::{Namespace, frame::checksum::checksum, wait_until};
 
 use crate::{
     router::{PATIENCE, PORTS, Place, Router},
-    stream::{ASKED, Account, Exit},
+    stream::{ASKED, Account, BOUND, Exit},
 };
 
 /// Nobody's network but that of an address both hosts behind the router have.
@@ -338,5 +338,22 @@ fn row_41_a_forward_policy_of_ipsec_for_ipv6_is_obeyed_and_forgotten() {
             router.ip("xfrm policy flush");
         })
         .moves(Exit::Nowhere, Exit::Server);
+    router.await_forwarding();
+}
+
+/// Below 1280 bytes an interface has no IPv6, and the kernel drops what comes in. At 1280 it has it again.
+#[test]
+fn row_18_an_interface_with_an_mtu_below_1280_forwards_no_ipv6() {
+    let router = Router6::forwarding("mtu-1279");
+    router
+        .during_datagrams("ip link set left mtu 1279", 1, BOUND, || {
+            router.ip("link set left mtu 1279");
+        })
+        .moves(Exit::Server, Exit::Nowhere);
+    let of_left = || router.interface("left").unwrap()["ipv6"].clone();
+    assert_eq!(of_left()["codes"], serde_json::json!(["ipv6_disabled"]), "{}", of_left());
+    assert_eq!(of_left()["accelerating"], false);
+    router.ip("link set left mtu 1500");
+    router.ip6("address add 2001:db8:1::1/64 dev left nodad");
     router.await_forwarding();
 }

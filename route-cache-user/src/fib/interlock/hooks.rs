@@ -1,6 +1,8 @@
 //! Functions on the hooks of netfilter (`nft list hooks`): conntrack, and whatever else a module or a BPF program has put there.
 //! net/netfilter/nfnetlink_hook.c, Linux 5.14; not every kernel is built with it.
 
+use std::io;
+
 use nix::errno::Errno;
 
 use super::nftables::ATTEMPTS;
@@ -31,7 +33,7 @@ const HOOKS: [(i32, &str); 3] = [
 ];
 
 /// How the names of functions begin that are judged elsewhere, or do nothing to a packet that is only forwarded.
-const HARMLESS: [&str; 10] = [
+const HARMLESS: [&str; 9] = [
     // By their chains.
     "nft_do_chain",
     // By their tables.
@@ -44,10 +46,13 @@ const HARMLESS: [&str; 10] = [
     // br_netfilter: for bridged packets.
     "ip_sabotage_in",
     // They judge packets that carry labels, which come from rules or from IPsec.
-    "selinux_",
     "apparmor_",
     "smack_",
 ];
+
+/// So do those of SELinux, unless its policy has it look at all packets (`selinux_policycap_alwaysnetwork`).
+const SELINUX: &str = "selinux_";
+const ALWAYS_CHECK_NETWORK: &str = "/sys/fs/selinux/policy_capabilities/always_check_network";
 
 /// What stands against each family; nothing where this kernel does not tell its hooks.
 pub(super) fn reasons() -> Result<Option<Vec<Reason>>, DumpError> {
@@ -61,11 +66,12 @@ pub(super) fn reasons() -> Result<Option<Vec<Reason>>, DumpError> {
         }
         other => other?,
     };
+    let labels_alone = judges_labels_alone(&std::fs::read(ALWAYS_CHECK_NETWORK));
     let mut reasons = Vec::new();
     for family in IpFamily::ALL {
         let mut functions = Vec::new();
         for (hook, name) in HOOKS {
-            match functions_on(&mut netfilter, family, hook) {
+            match functions_on(&mut netfilter, family, hook, labels_alone) {
                 Ok(found) => functions.extend(found.into_iter().map(|function| (function, name))),
                 // nfnetlink answers so when it knows no such subsystem (net/netfilter/nfnetlink.c).
                 Err(DumpError::Refused(Errno::EINVAL)) => {
@@ -87,6 +93,7 @@ fn functions_on(
     netfilter: &mut Exchange,
     family: IpFamily,
     hook: i32,
+    labels_alone: bool,
 ) -> Result<Vec<String>, DumpError> {
     let protocol = match family {
         IpFamily::V4 => libc::NFPROTO_IPV4,
@@ -95,21 +102,25 @@ fn functions_on(
     // struct nfgenmsg: family, NFNETLINK_V0
     let question = Request::dump(NFNL_MSG_HOOK_GET, &[protocol as u8, 0, 0, 0])
         .attribute(NFNLA_HOOK_HOOKNUM, &hook.to_be_bytes());
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
+    whole(|| {
         let mut functions = Vec::new();
-        let dumped = netfilter.dump(question.clone(), |message| {
-            functions.extend(function(message)?.filter(|name| !is_harmless(name)));
+        netfilter.dump(question.clone(), |message| {
+            functions.extend(function(message)?.filter(|name| !is_harmless(name, labels_alone)));
             Ok(())
-        });
-        match dumped {
-            Err(DumpError::Interrupted) if attempts < ATTEMPTS => {}
-            // What changes so often is looked at again soon.
-            Err(DumpError::Interrupted) | Ok(()) => return Ok(functions),
-            Err(error) => return Err(error),
+        })?;
+        Ok(functions)
+    })
+}
+
+/// An answer that nothing has interrupted; of one that changes this often in a row, that it is not known.
+fn whole<T>(mut ask: impl FnMut() -> Result<T, DumpError>) -> Result<T, DumpError> {
+    for _ in 1..ATTEMPTS {
+        match ask() {
+            Err(DumpError::Interrupted) => {}
+            answer => return answer,
         }
     }
+    ask()
 }
 
 /// What a function is called; nothing if it is a chain's. A kernel without names of functions tells none.
@@ -137,8 +148,18 @@ fn function(message: &Message<'_>) -> Result<Option<String>, Malformed> {
     Ok(Some(name.unwrap_or_else(nameless)))
 }
 
-fn is_harmless(function: &str) -> bool {
+/// Whether SELinux judges packets that carry labels alone, by what the file of its policy's capability says.
+fn judges_labels_alone(always_check_network: &io::Result<Vec<u8>>) -> bool {
+    match always_check_network {
+        Ok(value) => value.trim_ascii() == b"0",
+        // A kernel without SELinux, or one that runs without it.
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+fn is_harmless(function: &str, labels_alone: bool) -> bool {
     HARMLESS.iter().any(|prefix| function.starts_with(prefix))
+        || labels_alone && function.starts_with(SELINUX)
 }
 
 fn reason(family: IpFamily, functions: &[(String, &'static str)]) -> Option<Reason> {
@@ -161,13 +182,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn row_40_hooks_that_change_whenever_they_are_read_are_not_known() {
+        let mut asked = 0;
+        let mut interrupted = |times| {
+            asked = 0;
+            whole(|| {
+                asked += 1;
+                if asked > times { Ok(asked) } else { Err(DumpError::Interrupted) }
+            })
+        };
+        assert_eq!(interrupted(0).expect("an answer"), 1);
+        assert_eq!(interrupted(ATTEMPTS - 1).expect("an answer"), ATTEMPTS);
+        assert!(matches!(interrupted(ATTEMPTS), Err(DumpError::Interrupted)));
+    }
+
+    #[test]
+    fn row_40_selinux_judges_labels_alone_unless_its_policy_says_else_or_cannot_be_read() {
+        let says = |text: &str| judges_labels_alone(&Ok(text.into()));
+        assert!(says("0") && says("0\n") && !says("1") && !says(""));
+        let fails = |kind: io::ErrorKind| judges_labels_alone(&Err(kind.into()));
+        assert!(fails(io::ErrorKind::NotFound) && !fails(io::ErrorKind::PermissionDenied));
+    }
+
+    #[test]
     fn row_40_functions_that_are_not_known_as_harmless_stand_against_their_family() {
         for harmless in ["nft_do_chain_inet", "nf_nat_ipv4_pre_routing", "selinux_ip_forward"] {
-            assert!(is_harmless(harmless), "{harmless}");
+            assert!(is_harmless(harmless, true), "{harmless}");
         }
         for other in ["ipv4_conntrack_in", "nf_confirm", "nf_hook_run_bpf", "ip_vs_reply4"] {
-            assert!(!is_harmless(other), "{other}");
+            assert!(!is_harmless(other, true), "{other}");
         }
+        assert!(!is_harmless("selinux_ip_forward", false));
+        assert!(is_harmless("nf_nat_ipv4_pre_routing", false));
         assert_eq!(reason(IpFamily::V4, &[]), None);
         let conntrack = [("ipv6_conntrack_in".to_owned(), "prerouting")];
         let against = reason(IpFamily::V6, &conntrack).expect("it stands against IPv6");

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::{Poller, Reason, Subject, tcx_programs};
-use crate::fib::family::IpFamily;
-use crate::fib::netlink::namespace::{in_namespace, run, with_veth};
+use super::{Poller, Reason, Subject, tcx_programs, tracking};
+use crate::fib::family::{IpFamily, PerFamily};
+use crate::fib::netlink::namespace::{in_namespace, index, run, with_veth};
 use crate::fib::why::{Code, Why};
 
 fn poll() -> Vec<Reason> {
@@ -220,6 +220,26 @@ fn row_40_rules_that_follow_connections_matter_in_whatever_chain_they_stand() {
     });
 }
 
+/// Of kernels that do not tell the functions on their hooks: what the rules say.
+#[test]
+fn row_40_sets_and_rules_with_several_expressions_are_read_for_what_follows_connections() {
+    in_namespace(|| {
+        let found = || tracking::reasons(&mut tracking::Read::default()).expect("an answer");
+        run("nft add table ip t && nft add chain ip t c
+             nft 'add set ip t plain { type ipv4_addr; flags dynamic; counter; }'
+             nft 'add set ip t seen { type ipv4_addr; flags dynamic; }'
+             nft add rule ip t c 'update @seen { ip saddr counter }'");
+        assert_eq!(found(), []);
+        run("nft add rule ip t c 'add @seen { ip saddr counter ct count over 5 }'");
+        assert_eq!(found().len(), 1, "{:?}", found());
+        assert!(found()[0].sentence.contains("chain `c`"), "{:?}", found());
+        run("nft flush chain ip t c");
+        assert_eq!(found(), []);
+        run("nft 'add set ip t counted { type ipv4_addr; flags dynamic; ct count over 20; }'");
+        assert!(found()[0].sentence.contains("set `counted` of table `ip t`"), "{:?}", found());
+    });
+}
+
 #[test]
 fn ipsec_policies_for_forwarded_and_outgoing_packets_matter() {
     in_namespace(|| {
@@ -256,6 +276,21 @@ fn forwarding_by_path_mtu_matters() {
 #[test]
 fn an_interface_without_tcx_programs_has_none() {
     with_veth(|| assert_eq!(tcx_programs("left").expect("the kernel answers"), [0; 0]));
+}
+
+#[test]
+fn row_40_an_interface_that_went_during_a_poll_has_no_tcx_programs_and_the_poll_goes_on() {
+    with_veth(|| {
+        let subjects = ["gone", "left"].map(|name| Subject {
+            ifindex: if name == "gone" { 4000 } else { index(name) },
+            name: name.into(),
+            may_hide_tags: true,
+            may_merge: true,
+            is_virtual: true,
+        });
+        let found = Poller::default().poll(&subjects, false).expect("the kernel answers");
+        assert_eq!(found.everywhere, PerFamily::default());
+    });
 }
 
 #[test]

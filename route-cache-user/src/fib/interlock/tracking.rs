@@ -13,6 +13,8 @@ use crate::fib::why::Code;
 
 const NFT_MSG_NEWRULE: u16 = SUBSYSTEM | libc::NFT_MSG_NEWRULE as u16;
 const NFT_MSG_GETRULE: u16 = SUBSYSTEM | libc::NFT_MSG_GETRULE as u16;
+const NFT_MSG_NEWSET: u16 = SUBSYSTEM | libc::NFT_MSG_NEWSET as u16;
+const NFT_MSG_GETSET: u16 = SUBSYSTEM | libc::NFT_MSG_GETSET as u16;
 const NFT_MSG_GETGEN: u16 = SUBSYSTEM | libc::NFT_MSG_GETGEN as u16;
 
 // include/uapi/linux/netfilter/nf_tables.h
@@ -22,7 +24,12 @@ const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_EXPR_NAME: u16 = 1;
 const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_SET_TABLE: u16 = 1;
+const NFTA_SET_NAME: u16 = 2;
+const NFTA_SET_EXPR: u16 = 17;
+const NFTA_SET_EXPRESSIONS: u16 = 18;
 const NFTA_DYNSET_EXPR: u16 = 7;
+const NFTA_DYNSET_EXPRESSIONS: u16 = 10;
 const NFTA_OBJREF_IMM_TYPE: u16 = 1;
 /// The same in include/uapi/linux/netfilter/nf_tables_compat.h: what iptables-nft leaves to the old modules.
 const NFTA_MATCH_NAME: u16 = 1;
@@ -32,7 +39,7 @@ const EXPRESSIONS: [&str; 8] =
     ["ct", "nat", "masq", "redir", "connlimit", "synproxy", "flow_offload", "tproxy"];
 
 /// The same among the matches and targets of iptables.
-const EXTENSIONS: [&str; 19] = [
+const EXTENSIONS: [&str; 21] = [
     "conntrack",
     "state",
     "connmark",
@@ -40,7 +47,9 @@ const EXTENSIONS: [&str; 19] = [
     "connlabel",
     "connlimit",
     "helper",
+    "cluster",
     "socket",
+    "CLUSTERIP",
     "CT",
     "NOTRACK",
     "CONNMARK",
@@ -64,10 +73,10 @@ pub(super) struct Read {
     reasons: Vec<Reason>,
 }
 
-/// A chain, by family (NFPROTO_*), table and name.
-type Chain = (u8, String, String);
+/// A chain or a set: family (NFPROTO_*), which of the two, table and name.
+type Asking = (u8, &'static str, String, String);
 
-/// One reason for each chain.
+/// One reason for each chain, and for each set whose elements follow connections.
 pub(super) fn reasons(last: &mut Read) -> Result<Vec<Reason>, DumpError> {
     if !NF_TABLES.may_be_there() {
         return Ok(Vec::new());
@@ -91,11 +100,11 @@ fn read(last: &mut Read) -> Result<Vec<Reason>, DumpError> {
         if generation.is_some() && generation == last.generation {
             return Ok(last.reasons.clone());
         }
-        match chains(&mut netfilter) {
+        match asking(&mut netfilter) {
             Err(DumpError::Interrupted) if attempts < ATTEMPTS => {}
             Err(error) => return Err(error),
-            Ok(chains) => {
-                let reasons = chains.into_iter().filter_map(reason).collect();
+            Ok(asking) => {
+                let reasons = asking.into_iter().filter_map(reason).collect();
                 *last = Read { generation, reasons };
                 return Ok(last.reasons.clone());
             }
@@ -119,20 +128,43 @@ fn generation(netfilter: &mut Exchange) -> Result<Option<u32>, DumpError> {
     Ok(generation)
 }
 
-/// The chains with such rules.
-fn chains(netfilter: &mut Exchange) -> Result<BTreeSet<Chain>, DumpError> {
-    let mut chains = BTreeSet::new();
+/// The chains with such rules, and the sets with such expressions.
+fn asking(netfilter: &mut Exchange) -> Result<BTreeSet<Asking>, DumpError> {
+    let mut asking = BTreeSet::new();
     netfilter.dump(Request::dump(NFT_MSG_GETRULE, &[0; 4]), |message| {
         if message.kind == NFT_MSG_NEWRULE {
-            chains.extend(tracking_rule(message)?);
+            asking.extend(tracking_rule(message)?);
         }
         Ok(())
     })?;
-    Ok(chains)
+    netfilter.dump(Request::dump(NFT_MSG_GETSET, &[0; 4]), |message| {
+        if message.kind == NFT_MSG_NEWSET {
+            asking.extend(tracking_set(message)?);
+        }
+        Ok(())
+    })?;
+    Ok(asking)
+}
+
+/// A set whose elements have connections followed.
+fn tracking_set(message: &Message<'_>) -> Result<Option<Asking>, Malformed> {
+    let (&[family, ..], attributes) = message.split::<4>()?;
+    let (mut table, mut set, mut tracks) = (String::new(), String::new(), false);
+    for attribute in attributes {
+        let attribute = attribute?;
+        match attribute.kind {
+            NFTA_SET_TABLE => table = attribute.text(),
+            NFTA_SET_NAME => set = attribute.text(),
+            NFTA_SET_EXPR => tracks |= is_tracking(&attribute)?,
+            NFTA_SET_EXPRESSIONS => tracks |= is_any_tracking(&attribute)?,
+            _ => {}
+        }
+    }
+    Ok(tracks.then_some((family, "set", table, set)))
 }
 
 /// The chain of a rule that has connections followed.
-fn tracking_rule(message: &Message<'_>) -> Result<Option<Chain>, Malformed> {
+fn tracking_rule(message: &Message<'_>) -> Result<Option<Asking>, Malformed> {
     let (&[family, ..], attributes) = message.split::<4>()?;
     let (mut table, mut chain, mut tracks) = (String::new(), String::new(), false);
     for attribute in attributes {
@@ -140,15 +172,20 @@ fn tracking_rule(message: &Message<'_>) -> Result<Option<Chain>, Malformed> {
         match attribute.kind {
             NFTA_RULE_TABLE => table = attribute.text(),
             NFTA_RULE_CHAIN => chain = attribute.text(),
-            NFTA_RULE_EXPRESSIONS => {
-                for expression in attribute.nested() {
-                    tracks |= is_tracking(&expression?)?;
-                }
-            }
+            NFTA_RULE_EXPRESSIONS => tracks |= is_any_tracking(&attribute)?,
             _ => {}
         }
     }
-    Ok(tracks.then_some((family, table, chain)))
+    Ok(tracks.then_some((family, "chain", table, chain)))
+}
+
+fn is_any_tracking(expressions: &Attribute<'_>) -> Result<bool, Malformed> {
+    for expression in expressions.nested() {
+        if is_tracking(&expression?)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_tracking(expression: &Attribute<'_>) -> Result<bool, Malformed> {
@@ -173,12 +210,16 @@ fn is_tracking(expression: &Attribute<'_>) -> Result<bool, Malformed> {
             Some(kind) => Ok(OBJECTS.contains(&kind.be32()?)),
             None => Ok(true),
         },
-        "dynset" => inside(NFTA_DYNSET_EXPR).map_or(Ok(false), |inner| is_tracking(&inner)),
+        "dynset" => match (inside(NFTA_DYNSET_EXPR), inside(NFTA_DYNSET_EXPRESSIONS)) {
+            (Some(one), _) => is_tracking(&one),
+            (None, Some(several)) => is_any_tracking(&several),
+            (None, None) => Ok(false),
+        },
         name => Ok(EXPRESSIONS.contains(&name)),
     }
 }
 
-fn reason((family, table, chain): Chain) -> Option<Reason> {
+fn reason((family, what, table, asking): Asking) -> Option<Reason> {
     let (name, family) = match i32::from(family) {
         libc::NFPROTO_IPV4 => ("ip", Some(IpFamily::V4)),
         libc::NFPROTO_IPV6 => ("ip6", Some(IpFamily::V6)),
@@ -188,7 +229,7 @@ fn reason((family, table, chain): Chain) -> Option<Reason> {
         _ => return None,
     };
     let sentence = format!(
-        "nftables: conntrack follows all packets, because chain `{chain}` of table `{name} {table}` asks for it (`ct`, nat)"
+        "nftables: conntrack follows all packets, because {what} `{asking}` of table `{name} {table}` asks for it (`ct`, nat)"
     );
     Some(Reason { family, ..Reason::everywhere(Code::Netfilter, sentence) })
 }

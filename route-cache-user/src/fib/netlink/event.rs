@@ -26,7 +26,7 @@ pub(crate) fn parse(message: &Message<'_>) -> Result<Option<Event>, Malformed> {
         libc::RTM_DELNEIGH => Ok(neighbour::parse(message)?
             .map(|gone| Event::NeighbourGone { ifindex: gone.ifindex, address: gone.address })),
         libc::RTM_NEWLINK => Ok(link::parse(message)?.map(Event::Link)),
-        libc::RTM_DELLINK => Ok(link::parse_gone(message)?.map(Event::LinkGone)),
+        libc::RTM_DELLINK => link::parse_gone(message),
         libc::RTM_NEWADDR => Ok(address::parse(message)?.map(Event::Address)),
         libc::RTM_DELADDR => Ok(address::parse(message)?.map(Event::AddressGone)),
         RTM_NEWNEXTHOP => Ok(Some(Event::NextHopObject(nexthop::parse(message)?))),

@@ -1,7 +1,7 @@
 //! RTM_NEWLINK and RTM_DELLINK. `rtnl_fill_ifinfo` in net/core/rtnetlink.c.
 
 use super::wire::{Attribute, Attributes, Malformed, Message};
-use crate::fib::message::{Ifindex, Link, Vlan};
+use crate::fib::message::{Event, Ifindex, Link, Vlan};
 
 // Nested in IFLA_XDP, include/uapi/linux/if_link.h
 const IFLA_XDP: u16 = 43;
@@ -12,6 +12,10 @@ const IFLA_XDP_HW_PROG_ID: u16 = 7;
 
 /// IFLA_LINK_NETNSID, include/uapi/linux/if_link.h.
 const IFLA_LINK_NETNSID: u16 = 37;
+
+// include/uapi/linux/if_link.h
+const IFLA_NEW_NETNSID: u16 = 45;
+const IFLA_NEW_IFINDEX: u16 = 49;
 
 // Nested in IFLA_INFO_DATA of a VLAN device, include/uapi/linux/if_link.h
 const IFLA_VLAN_ID: u16 = 1;
@@ -72,9 +76,15 @@ pub(super) fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
     Ok(name.map(|name| Link { name, ..link }))
 }
 
-/// The index of an interface that is gone.
-pub(super) fn parse_gone(message: &Message<'_>) -> Result<Option<Ifindex>, Malformed> {
-    Ok(interface(message)?.map(|(header, _)| header.ifindex))
+/// An interface that is gone, or that has moved to another network namespace (`dev_change_net_namespace`).
+pub(super) fn parse_gone(message: &Message<'_>) -> Result<Option<Event>, Malformed> {
+    let Some((header, attributes)) = interface(message)? else { return Ok(None) };
+    let mut has_moved = false;
+    for attribute in attributes {
+        has_moved |= matches!(attribute?.kind, IFLA_NEW_NETNSID | IFLA_NEW_IFINDEX);
+    }
+    let gone = if has_moved { Event::LinkMoved } else { Event::LinkGone };
+    Ok(Some(gone(header.ifindex)))
 }
 
 struct Header {

@@ -81,6 +81,10 @@ fn judge(
             let reason = "without `iif` the kernel takes it for a packet of its own, which has no such source";
             return ("unknown", reason.to_owned());
         }
+        Err(_) if question.from.is_none() && question.iif.is_some() && question.dst.is_ipv4() => {
+            let reason = "IPv4 forwards nothing without a source, and there is no host on the link of `iif` to ask for: say `from`";
+            return ("unknown", reason.to_owned());
+        }
         Err(errno) => Answer::Refused(*errno),
         Ok(found) => Answer::Route(found.resolved.clone()),
     };
@@ -149,6 +153,13 @@ mod tests {
         assert_eq!(judged(&by_nobody, Some(&ours), Err(Errno::ENETUNREACH)).0, "unknown");
         let own = Question { from: None, ..by_nobody };
         assert_eq!(judged(&own, Some(&ours), Err(Errno::ENETUNREACH)).0, DIFFERS);
+        // Without a source, on an interface whose link has no host to ask for.
+        let sourceless = Question { from: None, ..forwarded };
+        let (agreement, reason) = judged(&sourceless, Some(&ours), Err(Errno::EINVAL));
+        assert_eq!(agreement, "unknown");
+        assert!(reason.contains("say `from`"), "{reason}");
+        let sourceless6 = Question { dst: address("2001:db8::9"), ..sourceless };
+        assert_eq!(judged(&sourceless6, Some(&ours), Err(Errno::EINVAL)).0, DIFFERS);
         let nobody_answers = Err(DumpError::Unsupported);
         let (agreement, _) =
             judge(&own, Outcome::ForwardedRoute, Some(&ours), &nobody_answers, &name);

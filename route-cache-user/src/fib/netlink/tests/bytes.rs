@@ -92,6 +92,19 @@ fn row_36_devices_that_take_frames_first_are_told_apart_from_those_with_an_addre
 }
 
 #[test]
+fn row_36_an_interface_that_moves_to_another_namespace_is_told_apart_from_one_that_is_gone() {
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&7i32.to_ne_bytes());
+    let gone = Request::get(libc::RTM_DELLINK, &header).attribute(libc::IFLA_IFNAME, b"upper\0");
+    assert_eq!(events(&gone.clone().finish(1)), [Event::LinkGone(7)]);
+    // IFLA_NEW_NETNSID, IFLA_NEW_IFINDEX; the namespace may have no number here.
+    for kind in [45, 49] {
+        let moved = gone.clone().attribute(kind, &(-1i32).to_ne_bytes());
+        assert_eq!(events(&moved.finish(1)), [Event::LinkMoved(7)]);
+    }
+}
+
+#[test]
 fn a_request_reads_as_what_was_written() {
     let bytes = Request::dump(26, &[2]).attribute(15, b"abcde").attribute(7, &[]).finish(9);
     let message = messages(&bytes).next().expect("one message").expect("well formed");
