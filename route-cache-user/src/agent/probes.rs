@@ -57,7 +57,9 @@ impl EventLoop {
         let Some(probes) = &mut self.probes else { return false };
         let candidates = state.fib.to_be_probed();
         let mut is_news = state.fib.keep_probed(&candidates);
-        for ifindex in probes.schedule.due(Instant::now(), &candidates) {
+        let fib = &state.fib;
+        let due = probes.schedule.due(Instant::now(), &candidates, |i| fib.probed(i).is_some());
+        for ifindex in due {
             let Some(link) = state.fib.tables.links.get(&ifindex) else { continue };
             let dev = link.name.clone();
             let answer = probes.ask(&mut self.ebpf, ifindex, link.mac.unwrap_or_default());

@@ -309,6 +309,13 @@ impl Fib {
             Event::LinkGone(ifindex) => takes_from(&self.tables, *ifindex),
             _ => None,
         };
+        match &event {
+            Event::Link(link) if self.tables.links.get(&link.ifindex) != Some(link) => {
+                self.forget_probed(link.ifindex);
+            }
+            Event::LinkGone(ifindex) => self.forget_probed(*ifindex),
+            _ => {}
+        }
         let sized_changes = self.sized_changes();
         let (touched, cause) = self.tables.apply(event);
         if sized_changes != self.sized_changes() {
@@ -395,6 +402,11 @@ impl Fib {
             tables.trust_the_dead(&self.tables);
         }
         let old = std::mem::replace(&mut self.tables, tables);
+        for (ifindex, link) in &old.links {
+            if self.tables.links.get(ifindex) != Some(link) {
+                self.forget_probed(*ifindex);
+            }
+        }
         let new = &self.tables;
         self.distrust = None;
         self.dirty.replaced = true;
