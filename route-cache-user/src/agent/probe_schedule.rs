@@ -33,12 +33,18 @@ struct Turn {
 }
 
 impl Schedule {
-    /// Which of the candidates to ask now. Those who are no candidates are forgotten.
-    pub(super) fn due(&mut self, now: Instant, candidates: &[Ifindex]) -> Vec<Ifindex> {
+    /// Which of the candidates to ask now: at once those of whom there is no answer. Those who are no candidates are forgotten.
+    pub(super) fn due(
+        &mut self,
+        now: Instant,
+        candidates: &[Ifindex],
+        has_answered: impl Fn(Ifindex) -> bool,
+    ) -> Vec<Ifindex> {
         self.turns.retain(|ifindex, _| candidates.contains(ifindex));
         for ifindex in candidates {
-            let fresh = Turn { due: None, back_off: FIRST_BACK_OFF };
-            self.turns.entry(*ifindex).or_insert(fresh);
+            if !self.turns.contains_key(ifindex) || !has_answered(*ifindex) {
+                self.hurry(*ifindex);
+            }
         }
         let mut due: Vec<_> = self
             .turns
@@ -98,7 +104,7 @@ mod tests {
         (0..count)
             .filter(|second| {
                 let now = from + seconds(*second);
-                let due = schedule.due(now, &[X]);
+                let due = schedule.due(now, &[X], |_| true);
                 due.iter().for_each(|ifindex| schedule.answered(*ifindex, now, is_taken));
                 !due.is_empty()
             })
@@ -121,8 +127,17 @@ mod tests {
         assert!(schedule.is_hurried());
         assert_eq!(asked(&mut schedule, begin + seconds(250), 4, false), [0, 1, 3]);
         // One that was no candidate meanwhile is another now.
-        assert_eq!(schedule.due(begin + seconds(254), &[]), [0; 0]);
+        assert_eq!(schedule.due(begin + seconds(254), &[], |_| true), [0; 0]);
         assert_eq!(asked(&mut schedule, begin + seconds(255), 2, true), [0]);
+    }
+
+    #[test]
+    fn row_37_one_whose_answer_was_forgotten_is_asked_at_once() {
+        let (mut schedule, begin) = (Schedule::default(), Instant::now());
+        assert_eq!(asked(&mut schedule, begin, 2, false), [0, 1]);
+        assert_eq!(schedule.due(begin + seconds(2), &[X], |_| true), [0; 0]);
+        assert_eq!(schedule.due(begin + seconds(2), &[X], |_| false), [X]);
+        assert!(schedule.is_hurried());
     }
 
     #[test]
@@ -132,7 +147,7 @@ mod tests {
         let mut asked = Vec::new();
         for tenth in 0..20 {
             let now = begin + Duration::from_millis(100) * tenth;
-            let due = schedule.due(now, &many);
+            let due = schedule.due(now, &many, |_| true);
             assert!(
                 asked.len() + due.len() <= MOST * (1 + tenth as usize / 10),
                 "{tenth}: {due:?}"

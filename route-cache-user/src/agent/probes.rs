@@ -57,15 +57,16 @@ impl EventLoop {
         let Some(probes) = &mut self.probes else { return false };
         let candidates = state.fib.to_be_probed();
         let mut is_news = state.fib.keep_probed(&candidates);
-        for ifindex in probes.schedule.due(Instant::now(), &candidates) {
+        let fib = &state.fib;
+        let due = probes.schedule.due(Instant::now(), &candidates, |i| fib.probed(i).is_some());
+        for ifindex in due {
             let Some(link) = state.fib.tables.links.get(&ifindex) else { continue };
             let dev = link.name.clone();
             let answer = probes.ask(&mut self.ebpf, ifindex, link.mac.unwrap_or_default());
             let known = state.fib.probed(ifindex);
-            let is_undecided = says_nothing(&answer, known == Some(&Ok(())));
-            let probed = sentence(&dev, answer);
+            let probed = shown(&dev, answer, known == Some(&Ok(())));
             probes.schedule.answered(ifindex, Instant::now(), probed.is_ok());
-            if is_undecided || known == Some(&probed) {
+            if known == Some(&probed) {
                 continue;
             }
             match &probed {
@@ -111,14 +112,11 @@ impl EventLoop {
     }
 }
 
-/// A queue that is full is nothing against an interface that is in use. One whose queue stays full the breaker takes care of.
-fn says_nothing(answer: &Result<Answer>, is_in_use: bool) -> bool {
-    is_in_use && matches!(answer, Ok(Answer::Dropped))
-}
-
-fn sentence(dev: &str, answer: Result<Answer>) -> Probed {
+fn shown(dev: &str, answer: Result<Answer>, is_in_use: bool) -> Probed {
     match answer {
         Ok(Answer::Sent) => Ok(()),
+        // A queue that is full is nothing against an interface that is in use. If it stays full the breaker takes care of that.
+        Ok(Answer::Dropped) if is_in_use => Ok(()),
         Ok(Answer::Refused(errno)) => Err(format!(
             "the probe frame to {dev} was refused: {errno:?}; {dev} takes no redirected frames (a veth needs GRO on at its \
              peer, `ethtool -K PEER gro on`, or an XDP program there)"
@@ -132,6 +130,8 @@ fn sentence(dev: &str, answer: Result<Answer>) -> Probed {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use nix::errno::Errno;
 
     use super::*;
@@ -151,23 +151,32 @@ mod tests {
 
     #[test]
     fn row_37_a_full_queue_is_no_refusal_but_no_consent_either() {
-        for (answer, is_in_use, nothing) in [
-            (Answer::Dropped, true, true),
-            (Answer::Dropped, false, false),
-            (Answer::Refused(Errno::ENXIO), true, false),
-            (Answer::Sent, true, false),
+        // And so is the interval until it is asked again.
+        for (answer, is_in_use, is_used, seconds) in [
+            (Answer::Dropped, true, true, 10),
+            (Answer::Dropped, false, false, 1),
+            (Answer::Refused(Errno::ENXIO), true, false, 1),
+            (Answer::Sent, true, true, 10),
         ] {
-            assert_eq!(says_nothing(&Ok(answer), is_in_use), nothing, "{answer:?} {is_in_use}");
+            let shown = shown("veth0", Ok(answer), is_in_use);
+            assert_eq!(shown.is_ok(), is_used, "{answer:?} {is_in_use}");
+            let (mut schedule, begin) = (Schedule::default(), Instant::now());
+            let is_due = |schedule: &mut Schedule, seconds| {
+                !schedule.due(begin + Duration::from_secs(seconds), &[7], |_| true).is_empty()
+            };
+            assert!(is_due(&mut schedule, 0));
+            schedule.answered(7, begin, shown.is_ok());
+            assert_eq!((1..99).find(|s| is_due(&mut schedule, *s)), Some(seconds), "{answer:?}");
         }
-        assert!(sentence("veth0", Ok(Answer::Dropped)).is_err());
     }
 
     #[test]
     fn row_37_a_reason_names_the_interface_and_the_error() {
-        assert_eq!(sentence("veth0", Ok(Answer::Sent)), Ok(()));
-        let refused = sentence("veth0", Ok(Answer::Refused(Errno::ENXIO))).unwrap_err();
+        assert_eq!(shown("veth0", Ok(Answer::Sent), false), Ok(()));
+        let refused = shown("veth0", Ok(Answer::Refused(Errno::ENXIO)), false).unwrap_err();
         assert!(refused.starts_with("the probe frame to veth0 was refused: ENXIO"), "{refused}");
-        let unsent = sentence("veth0", Err(anyhow::anyhow!("CAP_PERFMON missing"))).unwrap_err();
+        let unsent =
+            shown("veth0", Err(anyhow::anyhow!("CAP_PERFMON missing")), false).unwrap_err();
         assert!(unsent.starts_with("the kernel does not tell whether veth0"), "{unsent}");
         assert!(unsent.ends_with("CAP_PERFMON missing"), "{unsent}");
     }

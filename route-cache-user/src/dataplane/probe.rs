@@ -67,7 +67,7 @@ impl Prober {
         ifindex: Ifindex,
         mac: [u8; 6],
     ) -> Result<Answer> {
-        self.set(Probe { ifindex, answer: Probe::SILENCE })?;
+        self.listen(ifindex)?;
         let frame = frame(mac);
         // No context: the frame counts as received by the loopback interface.
         let options = TestRunOptions {
@@ -76,11 +76,11 @@ impl Prober {
             ..TestRunOptions::default()
         };
         let ran = super::program(ebpf, programs::PROBE)?.test_run(options);
-        let heard = self.word.get(&0, 0).map(Probe::unpack);
+        let heard = self.heard();
         // Whatever comes now is not an answer any more.
-        self.set(Probe { ifindex: 0, answer: Probe::SILENCE })?;
+        self.listen(0)?;
         ran.context("cannot run the probe program (BPF_F_TEST_XDP_LIVE_FRAMES)")?;
-        match heard.context("cannot read the answer")?.answer {
+        match heard? {
             Probe::SENT => Ok(Answer::Sent),
             Probe::DROPPED => Ok(Answer::Dropped),
             Probe::SILENCE => bail!("no tracepoint told what became of it"),
@@ -88,8 +88,16 @@ impl Prober {
         }
     }
 
-    fn set(&mut self, probe: Probe) -> Result<()> {
+    /// Has the tracepoint programs listen for what becomes of a frame to this interface.
+    pub(super) fn listen(&mut self, ifindex: Ifindex) -> Result<()> {
+        let probe = Probe { ifindex, answer: Probe::SILENCE };
         self.word.set(0, probe.pack(), 0).context("cannot write to the map of the probe")
+    }
+
+    /// What they have heard.
+    pub(super) fn heard(&self) -> Result<u32> {
+        let word = self.word.get(&0, 0).context("cannot read the answer")?;
+        Ok(Probe::unpack(word).answer)
     }
 }
 

@@ -83,6 +83,15 @@ impl Fib {
         }
     }
 
+    /// Forgets what was shown of an interface: it is another one now, or may take frames no more.
+    pub(super) fn forget_probed(&mut self, ifindex: Ifindex) {
+        if let Takers::Probed(answers) = &mut self.takers
+            && answers.remove(&ifindex).is_some()
+        {
+            self.dirty.interfaces.insert(ifindex);
+        }
+    }
+
     /// Forgets what was shown of other interfaces than these: by the time they are used again it may be wrong.
     /// Returns whether there were any.
     pub(crate) fn keep_probed(&mut self, those: &[Ifindex]) -> bool {
@@ -165,5 +174,40 @@ mod tests {
         assert_eq!(fib.to_be_probed(), [0; 0]);
         fib.keep_probed(&[]);
         assert_eq!(fib.probed(VETH), None);
+    }
+
+    #[test]
+    fn row_37_what_was_shown_of_a_link_goes_with_each_change_of_it_whatever_comes_after() {
+        let up = || veth(0x1_0001);
+        let changes: [(&[Event], bool); 4] = [
+            (&[Event::Link(up())], false),
+            (&[Event::Link(veth(0)), Event::Link(up())], true),
+            (&[Event::LinkGone(VETH), Event::Link(up())], true),
+            (&[Event::LinkGone(VETH + 1)], false),
+        ];
+        for (events, is_change) in changes {
+            let mut fib = with_veth();
+            fib.believe_probes();
+            fib.set_probed(VETH, Ok(()));
+            for event in events {
+                fib.apply(event.clone());
+            }
+            assert_eq!(fib.probed(VETH).is_none(), is_change, "{events:?}");
+            assert_eq!(fib.to_be_probed(), [VETH]);
+        }
+    }
+
+    #[test]
+    fn row_37_what_was_shown_of_a_link_goes_when_a_dump_tells_that_it_changed() {
+        let other = Link { mac: Some([2, 0, 0, 0, 0, 2]), ..veth(0x1_0001) };
+        for (link, is_change) in [(veth(0x1_0001), false), (other, true)] {
+            let mut fib = with_veth();
+            fib.believe_probes();
+            fib.set_probed(VETH, Ok(()));
+            let mut tables = Tables::default();
+            tables.apply(Event::Link(link));
+            fib.replace(tables);
+            assert_eq!(fib.probed(VETH).is_none(), is_change);
+        }
     }
 }

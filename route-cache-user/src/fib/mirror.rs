@@ -364,6 +364,13 @@ impl Fib {
             }
             _ => [None, None],
         };
+        match &event {
+            Event::Link(link) if self.tables.links.get(&link.ifindex) != Some(link) => {
+                self.forget_probed(link.ifindex);
+            }
+            Event::LinkGone(ifindex) => self.forget_probed(*ifindex),
+            _ => {}
+        }
         let sized_changes = self.sized_changes();
         let (touched, cause) = self.tables.apply(event);
         if sized_changes != self.sized_changes() {
@@ -451,6 +458,11 @@ impl Fib {
         }
         tables.remember_moved(&self.tables);
         let old = std::mem::replace(&mut self.tables, tables);
+        for (ifindex, link) in &old.links {
+            if self.tables.links.get(ifindex) != Some(link) {
+                self.forget_probed(*ifindex);
+            }
+        }
         let new = &self.tables;
         self.distrust = None;
         self.dirty.replaced = true;

@@ -42,6 +42,13 @@ impl Router {
         })
         .unwrap_or_else(|error| panic!("{error:#}; {}", self.story()));
     }
+
+    /// The states of egress interfaces that events told of.
+    fn told_of_egress(&self) -> Vec<serde_json::Value> {
+        let told = self.agent.cli(&["monitor", "--json"]).unwrap().stdout;
+        let events = told.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        events.filter(|e| e["event"] == "egress").map(|e| e["state"].clone()).collect()
+    }
 }
 
 #[test]
@@ -82,11 +89,7 @@ fn row_37_an_egress_is_used_while_probe_frames_are_taken() {
     assert_eq!(errors, serde_json::json!([]), "no packet was lost for it");
     router.set_gro(true);
     router.await_egress(true, AGAIN);
-    let told = router.agent.cli(&["monitor", "--json"]).unwrap().stdout;
-    let events = told.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
-    let states: Vec<_> =
-        events.filter(|e| e["event"] == "egress").map(|e| e["state"].clone()).collect();
-    assert_eq!(states, ["in use", "out of use", "in use"]);
+    assert_eq!(router.told_of_egress(), ["in use", "out of use", "in use"]);
 }
 
 #[test]
@@ -122,8 +125,11 @@ fn row_37_a_link_that_comes_back_is_probed_before_it_is_used() {
     server.drain().unwrap();
     router.ip("link set right up");
     router.await_interface_reason("right", "the probe frame to right was refused: E");
+    // It would have been taken out of use if it had been in use meanwhile.
+    assert_eq!(router.told_of_egress(), [""; 0]);
     router.set_gro(true);
     router.await_egress(true, AGAIN);
+    assert_eq!(router.told_of_egress(), ["in use"]);
 }
 
 #[test]

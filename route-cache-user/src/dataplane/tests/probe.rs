@@ -1,11 +1,13 @@
 //! Probe frames: what leaves, and what is heard of it.
 
 use nix::errno::Errno;
+use route_cache_common::Probe;
 
 use super::{
     super::probe::{Answer, Prober},
     bench::{Bench, OUT_MAC, SMALL, on_bench},
-    live::{listen, receive},
+    frame::Frame,
+    live::{listen, receive, send_live},
 };
 use crate::fib::netlink::namespace::{index, run};
 
@@ -58,8 +60,15 @@ fn row_37_frames_that_are_forwarded_meanwhile_are_no_answer() {
         let mut prober = Prober::load(&mut bench.plane.ebpf).expect("this kernel takes them");
         bench.add_default_route();
         let far = listen("out-far");
-        super::live::send_live(bench, &super::frame::Frame::udp().bytes());
+        prober.listen(index("out")).expect("it is written");
+        send_live(bench, &Frame::udp().bytes());
         receive(&far);
+        assert_eq!(prober.heard().expect("readable"), Probe::SILENCE);
+        run("ip link set out down");
+        send_live(bench, &Frame::udp().bytes());
+        let counted = bench.plane.redirect_errors.as_ref().expect("they are counted");
+        assert_eq!(counted.read().expect("readable").len(), 1, "it was refused");
+        assert_eq!(prober.heard().expect("readable"), Probe::SILENCE);
         let nobody = 60_000;
         let answer = prober.ask(&mut bench.plane.ebpf, nobody, OUT_MAC).expect("it is refused");
         assert_eq!(answer, Answer::Refused(Errno::EINVAL));
