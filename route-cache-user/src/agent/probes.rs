@@ -162,7 +162,9 @@ mod tests {
             assert_eq!(shown.is_ok(), is_used, "{answer:?} {is_in_use}");
             let (mut schedule, begin) = (Schedule::default(), Instant::now());
             let is_due = |schedule: &mut Schedule, seconds| {
-                !schedule.due(begin + Duration::from_secs(seconds), &[7], |_| true).is_empty()
+                !schedule
+                    .due(begin + Duration::from_secs(seconds), &[7].into(), |_| true)
+                    .is_empty()
             };
             assert!(is_due(&mut schedule, 0));
             schedule.answered(7, begin, shown.is_ok());

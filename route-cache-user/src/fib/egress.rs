@@ -1,7 +1,7 @@
 //! Whether an interface takes redirected frames (row 37): as the kernel tells by its `xdp-features`, or, before Linux 6.3,
 //! as a probe frame has shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     message::{Ifindex, XDP_FEATURE_NDO_XMIT},
@@ -59,7 +59,7 @@ impl Fib {
     }
 
     /// The interfaces of which nothing else is in doubt: those to send probe frames to.
-    pub(crate) fn to_be_probed(&self) -> Vec<Ifindex> {
+    pub(crate) fn to_be_probed(&self) -> BTreeSet<Ifindex> {
         let ports = self.tables.links.values().filter(|link| link.vlan.is_none());
         let ports = ports.map(|link| link.ifindex);
         ports.filter(|ifindex| self.tables.egress(*ifindex, self.limits.bypass).is_ok()).collect()
@@ -94,7 +94,7 @@ impl Fib {
 
     /// Forgets what was shown of other interfaces than these: by the time they are used again it may be wrong.
     /// Returns whether there were any.
-    pub(crate) fn keep_probed(&mut self, those: &[Ifindex]) -> bool {
+    pub(crate) fn keep_probed(&mut self, those: &BTreeSet<Ifindex>) -> bool {
         let Takers::Probed(answers) = &mut self.takers else { return false };
         let others = answers.extract_if(.., |ifindex, _| !those.contains(ifindex));
         let before = self.dirty.interfaces.len();
@@ -162,7 +162,7 @@ mod tests {
         fib.believe_probes();
         fib.apply(Event::XdpFeatures { ifindex: VETH, features: XDP_FEATURE_NDO_XMIT });
         assert_eq!(reason(&fib), "a probe frame to veth0 has no answer yet");
-        assert_eq!(fib.to_be_probed(), [VETH]);
+        assert_eq!(fib.to_be_probed(), [VETH].into());
         fib.set_probed(VETH, Ok(()));
         assert_eq!(reason(&fib), "");
         fib.set_probed(VETH, Err("it was refused".into()));
@@ -171,8 +171,8 @@ mod tests {
         assert_eq!(reason(&fib), "");
         // Down and up again: what was shown before counts no more.
         fib.apply(Event::Link(veth(0)));
-        assert_eq!(fib.to_be_probed(), [0; 0]);
-        fib.keep_probed(&[]);
+        assert_eq!(fib.to_be_probed(), [].into());
+        fib.keep_probed(&[].into());
         assert_eq!(fib.probed(VETH), None);
     }
 
