@@ -12,6 +12,7 @@ mod ipv6;
 mod need;
 mod pinned;
 mod place;
+mod progress;
 mod report;
 mod run;
 mod settle;
@@ -82,6 +83,7 @@ fn perform(arguments: &Arguments) -> Result<ExitCode> {
         arguments: &arguments.rest,
         tiers: arguments.tiers,
         linger: Duration::from_millis(arguments.linger),
+        is_quiet: arguments.quiet,
     };
     let verdicts = run::run(&wanted, &options)?;
     let kernel = report::kernel()?;

@@ -18,6 +18,7 @@ use crate::{
     need::Lacking,
     pinned::pinned,
     place::Place,
+    progress::Progress,
     settle,
     tiers::Tiers,
 };
@@ -81,6 +82,8 @@ pub struct Options<'a> {
     pub tiers: Tiers,
     /// How long to wait for a frame that should not come.
     pub linger: Duration,
+    /// Not to tell how far it has come.
+    pub is_quiet: bool,
 }
 
 /// The lab with its sockets open.
@@ -101,7 +104,9 @@ pub fn run(cases: &[&'static Case], options: &Options<'_>) -> Result<Vec<Verdict
     let bench = Bench { place: &place, sockets, options };
     let mut results = Vec::new();
     let mut todo = Vec::new();
+    let mut progress = Progress::begin(options.is_quiet);
     for &case in cases {
+        progress.tell(results.len() + 1, cases.len(), case, "without the cache");
         let ending = match lacking.first(case.needs) {
             Some(reason) => Ending::NotHere(reason),
             None => match bench.kernel_alone(case) {
@@ -125,6 +130,7 @@ pub fn run(cases: &[&'static Case], options: &Options<'_>) -> Result<Vec<Verdict
     for (index, kernel) in todo {
         let result = &mut results[index];
         let case = result.case;
+        progress.tell(index + 1, cases.len(), case, "with the cache");
         if case.agent_stopped && !can_redirect {
             // The kernel forwards all the time: it does not show when the promise has run out.
             let why = "this kernel does not tell which interfaces take redirected frames";
