@@ -116,6 +116,7 @@ impl EventLoop {
             flows_per_cpu: options.flow_entries,
             index: options.index != IndexMode::Off,
         };
+        Dataplane::check_requirements()?;
         // Subscribe first, then dump: nothing is missed in between.
         let monitor = Monitor::open(RECEIVE_BUFFER)?;
         let bell = Bell::open()?;

@@ -67,13 +67,21 @@ pub(crate) struct Dataplane {
 }
 
 impl Dataplane {
-    /// Checks what the kernel and the process are allowed, loads the object and verifies the forwarder.
+    /// Checks what the kernel is able to do and the process is allowed to do.
     ///
     /// # Errors
     ///
     /// Says which privilege or kernel feature is missing.
+    pub(crate) fn check_requirements() -> Result<()> {
+        requirements::check()
+    }
+
+    /// Loads the object and verifies the forwarder.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses something, with what its verifier says.
     pub(crate) fn load(sizes: Sizes, traced: bool) -> Result<Self> {
-        requirements::check()?;
         let cpus = possible_cpus()?;
         let (flow_sets, flow_seed) = (sizes.flow_sets(), flow_seed()?);
         let all_flow_sets = flow_sets.saturating_mul(cpus).max(1);

@@ -59,7 +59,10 @@ impl Router {
 
     /// Has the kernel learn the other host's link-layer address.
     fn resolve_other(&self) {
-        self.router.exec(&["ping", "-q", "-c", "1", "-W", "5", "10.0.3.2"]).unwrap();
+        // The kernel hears of a carrier up to a second late.
+        let ping = ["ping", "-q", "-c", "1", "-W", "5", "10.0.3.2"];
+        wait_until("the other host to answer", PATIENCE, || self.router.exec(&ping).is_ok())
+            .unwrap();
     }
 }
 
