@@ -175,7 +175,7 @@ impl Fib {
         let port = self.tables.port_of(ifindex);
         for ifindex in BTreeSet::from([ifindex, port]) {
             reasons.extend(
-                self.unexamined(ifindex, |known, link| known.is_as(&self.tables.subject(link))),
+                self.unexamined(ifindex, |known, link| *known == self.tables.subject(link)),
             );
             reasons.extend(self.against_interface(family, ifindex).iter().cloned());
             reasons.extend(self.interlocks.by_ingress.get(&ifindex).into_iter().flatten().cloned());
@@ -193,7 +193,8 @@ impl Fib {
             return Err(Why::new(Code::RedirectsFail, sentence.as_str()));
         }
         // What it does to frames that come in is of no matter here.
-        if let Some(why) = devices.iter().find_map(|i| self.unexamined(*i, |_, _| true)) {
+        let is_known = |known: &Subject, link: &Link| known.name == link.name;
+        if let Some(why) = devices.iter().find_map(|i| self.unexamined(*i, is_known)) {
             return Err(why);
         }
         let mut interlocks = devices.iter().flat_map(|i| self.against_interface(family, *i));
@@ -204,9 +205,7 @@ impl Fib {
     pub(crate) fn has_unexamined(&self) -> bool {
         self.interlocks.examined.as_ref().is_some_and(|examined| {
             let is_known = |link: &Link| {
-                examined
-                    .get(&link.ifindex)
-                    .is_some_and(|known| known.is_as(&self.tables.subject(link)))
+                examined.get(&link.ifindex).is_some_and(|known| *known == self.tables.subject(link))
             };
             !self.tables.links.values().all(is_known)
         })
@@ -460,14 +459,7 @@ impl Fib {
         tables.remember_moved(&self.tables);
         let old = std::mem::replace(&mut self.tables, tables);
         for (ifindex, link) in &old.links {
-            let new = self.tables.links.get(ifindex);
-            // Messages may have been lost, and another interface have its index.
-            let is_the_same = new.is_some_and(|new| (new.mac, &new.kind) == (link.mac, &link.kind));
-            let has_changed = new != Some(link);
-            if !is_the_same && let Some(examined) = &mut self.interlocks.examined {
-                examined.remove(ifindex);
-            }
-            if has_changed {
+            if self.tables.links.get(ifindex) != Some(link) {
                 self.forget_probed(*ifindex);
             }
         }

@@ -77,15 +77,6 @@ pub(crate) struct Subject {
     pub(crate) is_virtual: bool,
 }
 
-impl Subject {
-    /// Whether it is to be looked at in the same way. A new name is no other interface.
-    pub(crate) fn is_as(&self, other: &Self) -> bool {
-        let Self { ifindex, name: _, may_hide_tags, may_merge, is_virtual } = other;
-        (self.ifindex, self.may_hide_tags, self.may_merge, self.is_virtual)
-            == (*ifindex, *may_hide_tags, *may_merge, *is_virtual)
-    }
-}
-
 /// Asks, and remembers what is dear to ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Poller {
