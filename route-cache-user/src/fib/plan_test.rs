@@ -749,8 +749,6 @@ fn s4_a_route_without_an_mtu_of_its_own_takes_its_interfaces_and_follows_it() {
 fn row_40_an_interface_is_not_used_before_a_poll_has_looked_at_it_as_it_is() {
     let mut fib = begin::<V4>();
     fib.set_attached(2, 2);
-    let netconf = Netconf { ifindex: Netconf::ALL, ..fib.tables.v4.netconf[&2] };
-    fib.apply(Event::Netconf(netconf));
     let found = |fib: &Fib| {
         let subjects = fib.tables.subjects();
         let examined = subjects.into_iter().map(|subject| (subject.ifindex, subject)).collect();
