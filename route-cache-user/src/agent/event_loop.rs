@@ -333,7 +333,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// What XDP would bypass has changed, or there is an interface of which it is not known: it is asked for at once.
+    /// What XDP would bypass has changed: it is asked for at once.
     fn ring(&mut self) {
         self.asking.ring(Instant::now());
         self.ask_interlocks();
@@ -424,7 +424,6 @@ impl EventLoop {
             state.overruns += 1;
             tracing::warn!("the kernel dropped netlink messages; reading the tables anew");
         }
-        let has_links = events.iter().any(|event| matches!(event, Event::Link(_)));
         for event in events.drain(..) {
             self.resync.note(&event);
             self.tell_link(&state, &event);
@@ -442,11 +441,6 @@ impl EventLoop {
             self.probe(&mut state);
         }
         self.install_or_distrust(&mut state);
-        let is_new = has_links && state.fib.has_unexamined();
-        drop(state);
-        if is_new {
-            self.ring();
-        }
         self.shared.measured.change.observe(heard.elapsed().as_secs_f64());
     }
 
@@ -553,11 +547,6 @@ impl EventLoop {
                 }
                 self.probe(&mut state);
                 self.install_or_distrust(&mut state);
-                let is_new = state.fib.has_unexamined();
-                drop(state);
-                if is_new {
-                    self.ring();
-                }
             }
             Err(error) => {
                 tracing::warn!("cannot read the kernel's tables; trying again: {error:#}");

@@ -14,8 +14,8 @@ use super::{
     groups::Groups,
     hops::Hops,
     installed::Installed,
-    interlock::{self, Subject},
-    message::{Event, Ifindex, Link},
+    interlock,
+    message::{Event, Ifindex},
     slots::Slots,
     tables::{Cause, NeighbourKey, Tables, Touched},
     verdict::HopKey,
@@ -174,9 +174,6 @@ impl Fib {
         let mut reasons = self.tables.ingress(family, ifindex, self.limits.bypass);
         let port = self.tables.port_of(ifindex);
         for ifindex in BTreeSet::from([ifindex, port]) {
-            reasons.extend(
-                self.unexamined(ifindex, |known, link| *known == self.tables.subject(link)),
-            );
             reasons.extend(self.against_interface(family, ifindex).iter().cloned());
             reasons.extend(self.interlocks.by_ingress.get(&ifindex).into_iter().flatten().cloned());
         }
@@ -192,36 +189,8 @@ impl Fib {
         if let Some(sentence) = failing {
             return Err(Why::new(Code::RedirectsFail, sentence.as_str()));
         }
-        // What it does to frames that come in is of no matter here.
-        let is_known = |known: &Subject, link: &Link| known.name == link.name;
-        if let Some(why) = devices.iter().find_map(|i| self.unexamined(*i, is_known)) {
-            return Err(why);
-        }
         let mut interlocks = devices.iter().flat_map(|i| self.against_interface(family, *i));
         interlocks.next().map_or(Ok(()), |why| Err(why.clone()))
-    }
-
-    /// Whether there are interfaces that no poll has looked at as they are now.
-    pub(crate) fn has_unexamined(&self) -> bool {
-        self.interlocks.examined.as_ref().is_some_and(|examined| {
-            let is_known = |link: &Link| {
-                examined.get(&link.ifindex).is_some_and(|known| *known == self.tables.subject(link))
-            };
-            !self.tables.links.values().all(is_known)
-        })
-    }
-
-    /// What stands against an interface of which the last poll does not tell, by what `is_known` of it.
-    fn unexamined(
-        &self,
-        ifindex: Ifindex,
-        is_known: impl Fn(&Subject, &Link) -> bool,
-    ) -> Option<Why> {
-        let examined = self.interlocks.examined.as_ref()?;
-        let link = self.tables.links.get(&ifindex)?;
-        let is_known = examined.get(&ifindex).is_some_and(|known| is_known(known, link));
-        let sentence = || format!("what XDP would bypass at {} is not known yet", link.name);
-        (!is_known).then(|| Why::new(Code::Unknown, sentence()))
     }
 
     fn against_interface(&self, family: IpFamily, ifindex: Ifindex) -> &[Why] {
@@ -306,19 +275,6 @@ impl Fib {
                 self.dirty.interfaces.insert(*ifindex);
             }
         }
-        match (&known.examined, &new.examined) {
-            (Some(known), Some(new)) => {
-                for ifindex in known.keys().chain(new.keys()) {
-                    if known.get(ifindex) != new.get(ifindex) {
-                        self.dirty.interfaces.insert(*ifindex);
-                    }
-                }
-            }
-            (None, None) => {}
-            (None, Some(_)) | (Some(_), None) => {
-                self.dirty.interfaces.extend(self.tables.links.keys());
-            }
-        }
         self.dirty.groups |= known.picking != new.picking;
         for ifindex in known.mtu6.keys().chain(new.mtu6.keys()) {
             if known.mtu6.get(ifindex) != new.mtu6.get(ifindex) {
@@ -347,22 +303,13 @@ impl Fib {
             }
             _ => false,
         };
-        // What is judged by the devices on it.
-        let below = |tables: &Tables, ifindex| {
-            let link = tables.links.get(&ifindex);
-            let of_vlan = |link: &Link| link.vlan.and_then(|vlan| vlan.lower);
-            [link.and_then(|link| link.takes_from), link.and_then(of_vlan)]
-        };
-        let was_below = match &event {
-            Event::Link(link) => below(&self.tables, link.ifindex),
+        let takes_from = |tables: &Tables, ifindex| tables.links.get(&ifindex)?.takes_from;
+        let took_from = match &event {
+            Event::Link(link) => takes_from(&self.tables, link.ifindex),
             Event::LinkGone(ifindex) | Event::LinkMoved(ifindex) => {
-                // Another one may be given its index.
-                if let Some(examined) = &mut self.interlocks.examined {
-                    examined.remove(ifindex);
-                }
-                below(&self.tables, *ifindex)
+                takes_from(&self.tables, *ifindex)
             }
-            _ => [None, None],
+            _ => None,
         };
         match &event {
             Event::Link(link) if self.tables.links.get(&link.ifindex) != Some(link) => {
@@ -383,7 +330,7 @@ impl Fib {
                 self.dirty.interfaces.extend(self.tables.links.keys());
             }
             Touched::Interface(ifindex) => {
-                let below = was_below.into_iter().chain(below(&self.tables, ifindex)).flatten();
+                let below = took_from.into_iter().chain(takes_from(&self.tables, ifindex));
                 self.dirty.interfaces.extend(below.chain([ifindex]));
             }
             Touched::AllInterfaces => self.dirty.interfaces.extend(self.tables.links.keys()),

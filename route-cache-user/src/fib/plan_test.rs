@@ -22,10 +22,9 @@ use super::{
     family::{IpFamily, NetFamily},
     groups::GroupOf,
     installed::InstalledRoute,
-    interlock::Found,
     message::{
         Event, GroupMember, Hop, Ifindex, KernelRoute, Link, Neighbour, Netconf, NextHopKind,
-        NextHopObject, RouteInfo, RouteTarget, Vlan, XDP_FEATURE_NDO_XMIT,
+        NextHopObject, RouteInfo, RouteTarget, XDP_FEATURE_NDO_XMIT,
     },
     mirror::{Fib, Limits},
     plan::{Plan, RoutePlan},
@@ -743,56 +742,6 @@ fn follows_the_mtu<F: NetFamily>() {
 fn s4_a_route_without_an_mtu_of_its_own_takes_its_interfaces_and_follows_it() {
     follows_the_mtu::<V4>();
     follows_the_mtu::<V6>();
-}
-
-#[test]
-fn row_40_an_interface_is_not_used_before_a_poll_has_looked_at_it_as_it_is() {
-    let mut fib = begin::<V4>();
-    fib.set_attached(2, 2);
-    let found = |fib: &Fib| {
-        let subjects = fib.tables.subjects();
-        let examined = subjects.into_iter().map(|subject| (subject.ifindex, subject)).collect();
-        Found { examined: Some(examined), ..Found::default() }
-    };
-    fib.set_interlocks(found(&fib));
-    let _written = fib.plan();
-    assert!(fib.port_flags(2).is_some() && !fib.has_unexamined());
-
-    let veth = |ifindex| Link { kind: Some("veth".into()), ..link(ifindex, UP, 0) };
-    fib.set_attached(4, 4);
-    fib.apply(Event::Link(veth(4)));
-    fib.apply(Event::XdpFeatures { ifindex: 4, features: XDP_FEATURE_NDO_XMIT });
-    let netconf = Netconf { ifindex: 4, ..fib.tables.v4.netconf[&2] };
-    fib.apply(Event::Netconf(netconf));
-    let plan = fib.plan();
-    assert!(fib.port_flags(4).is_none() && !plan.egress_opened.contains(&4));
-    assert!(fib.port_flags(2).is_some() && fib.has_unexamined());
-    let unknown = Why::new(Code::Unknown, "what XDP would bypass at eth4 is not known yet");
-    assert_eq!(fib.ingress(IpFamily::V4, 4), [unknown.clone()]);
-    assert_eq!(fib.egress(IpFamily::V4, 4), Err(unknown.clone()));
-    fib.set_interlocks(found(&fib));
-    let plan = fib.plan();
-    assert!(fib.port_flags(4).is_some() && plan.egress_opened.contains(&4));
-
-    // With its first VLAN device it may hand over tags out of sight; what leaves by it is as it was.
-    let vlan =
-        Vlan { lower: Some(4), id: 7, protocol: 0x8100, maps_priority: false, reorders: true };
-    fib.apply(Event::Link(Link { vlan: Some(vlan), kind: Some("vlan".into()), ..link(5, UP, 0) }));
-    let _written = fib.plan();
-    assert!(fib.port_flags(4).is_none());
-    assert_eq!(fib.ingress(IpFamily::V4, 4), [unknown]);
-    assert_eq!(fib.egress(IpFamily::V4, 4), Ok(()));
-    fib.set_interlocks(found(&fib));
-    let _written = fib.plan();
-    assert!(fib.port_flags(4).is_some());
-
-    // One that takes its index is another one.
-    fib.apply(Event::LinkGone(4));
-    fib.apply(Event::Link(veth(4)));
-    assert!(fib.has_unexamined());
-    // While nothing is known at all, nothing is said of single interfaces.
-    fib.set_interlocks(Found::unknown("nobody answers".into()));
-    assert!(!fib.has_unexamined() && !fib.reasons::<V4>().is_empty());
 }
 
 #[test]

@@ -538,24 +538,22 @@ impl Tables {
 
     /// What polling has to look at.
     pub(crate) fn subjects(&self) -> Vec<Subject> {
-        self.links.values().map(|link| self.subject(link)).collect()
-    }
-
-    /// An interface as polling looks at it.
-    pub(super) fn subject(&self, link: &Link) -> Subject {
-        Subject {
-            ifindex: link.ifindex,
-            name: link.name.clone(),
-            may_hide_tags: match link.kind.as_deref() {
-                None => link.hardware == ARPHRD_ETHER,
-                Some("veth") => self.vlans_on(link.ifindex).next().is_some(),
-                Some(_) => false,
-            },
-            may_merge: link.kind.is_none()
-                && link.hardware == ARPHRD_ETHER
-                && link.bus.as_deref() != Some("virtio"),
-            is_virtual: link.kind.is_some(),
-        }
+        self.links
+            .values()
+            .map(|link| Subject {
+                ifindex: link.ifindex,
+                name: link.name.clone(),
+                may_hide_tags: match link.kind.as_deref() {
+                    None => link.hardware == ARPHRD_ETHER,
+                    Some("veth") => self.vlans_on(link.ifindex).next().is_some(),
+                    Some(_) => false,
+                },
+                may_merge: link.kind.is_none()
+                    && link.hardware == ARPHRD_ETHER
+                    && link.bus.as_deref() != Some("virtio"),
+                is_virtual: link.kind.is_some(),
+            })
+            .collect()
     }
 
     /// Name of an interface, or its number.

@@ -42,7 +42,7 @@ macro_rules! codes {
 codes! {
     Resync = "resync" "the kernel's tables, or the routes through the interface, are being read";
     Full = "full" "routes or next hops do not fit (`--max-routes`, `--max-next-hops`)";
-    Unknown = "unknown" "it cannot be told what XDP would bypass: the kernel did not answer, the agent stood still, or the interface is new";
+    Unknown = "unknown" "it cannot be told what XDP would bypass: the kernel did not answer, or the agent stood still";
     Forwarding = "forwarding" "forwarding is off, for the family or on the interface";
     Rules = "rules" "policy rules (`ip rule`, `ip -6 rule`)";
     Netfilter = "netfilter" "nftables chains, tables of iptables-legacy, conntrack, or other functions on netfilter's hooks";

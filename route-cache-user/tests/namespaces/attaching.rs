@@ -1,9 +1,6 @@
 //! What the agent attaches to, when, and what it lets go of.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 use route_cache_lab::{
     Agent, Namespace,
@@ -77,33 +74,6 @@ fn an_interface_that_appears_and_matches_is_attached_and_let_go_when_it_vanishes
     assert!(agent.ended().is_none());
     assert!(agent.log().contains("let go of late0"), "{}", agent.log());
     assert!(!agent.log().contains("panicked"), "{}", agent.log());
-}
-
-/// What XDP would bypass at it is asked for at once, not when it is time to: that would be a quarter of a second on average.
-#[test]
-fn row_40_an_interface_that_appears_is_in_use_at_once() {
-    let place = Place::new("at-once");
-    let setup = Agent::setup(Path::new(BINARY)).unwrap();
-    let argv = ["--netns", place.router.name(), "-i", "left", "-i", "late*"];
-    let agent = setup.arguments(&argv).start().unwrap();
-    let is_known = |name: &str| {
-        let interfaces = agent.json(&["show", "interfaces"]).unwrap();
-        let row = interfaces.as_array().unwrap().iter().find(|row| row["name"] == name).cloned();
-        row.is_some_and(|row| {
-            row["mode"] != "none"
-                && !row["codes"].as_array().unwrap().iter().any(|code| code == "unknown")
-        })
-    };
-    let mut waited = Duration::ZERO;
-    for number in 0..8 {
-        let name = format!("late{number}");
-        place.ip(&format!("link add {name} type veth peer name peer{number}"));
-        let begin = Instant::now();
-        wait_until("the interface to be known", PATIENCE, || is_known(&name))
-            .unwrap_or_else(|error| panic!("{error:#}: {}", agent.log()));
-        waited += begin.elapsed();
-    }
-    assert!(waited < Duration::from_secs(1), "{waited:?} for eight");
 }
 
 /// Renamed into what matches it is attached; it need not be new.

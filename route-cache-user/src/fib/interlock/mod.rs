@@ -50,8 +50,6 @@ pub(crate) struct Found {
     pub(crate) picking: PerFamily<Picking>,
     /// The IPv6 MTU of interfaces, which may be smaller than that of the device.
     pub(crate) mtu6: HashMap<Ifindex, u32>,
-    /// The interfaces that were looked at, as they were; nothing where none was, and `everywhere` is all that is known.
-    pub(crate) examined: Option<HashMap<Ifindex, Subject>>,
 }
 
 impl Found {
@@ -87,11 +85,9 @@ impl Poller {
     /// Asks for everything that XDP would bypass, in the calling thread's network namespace. `bypass` is the operator's
     /// consent to bypass netfilter, tc and XFRM; settings that change where packets go are found all the same.
     pub(crate) fn poll(&self, subjects: &[Subject], bypass: bool) -> anyhow::Result<Found> {
-        let examined = subjects.iter().map(|subject| (subject.ifindex, subject.clone()));
         let mut found = Found {
             picking: multipath::picking()?,
             by_ingress: offload::reasons(subjects)?,
-            examined: Some(examined.collect()),
             ..Found::default()
         };
         let reasons = if bypass { sysctl::reasons()? } else { self.all_reasons()? };
