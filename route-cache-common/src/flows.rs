@@ -124,7 +124,7 @@ mod tests {
             let mut used = [false; 256];
             for n in 0..256u32 {
                 let mut key = [7; 2];
-                key[word / 2] = (n.to_be() as u64) << (word % 2 * 32);
+                key[word / 2] = u64::from(n.to_be()) << (word % 2 * 32);
                 used[flow_set(key, seed, 256) as usize] = true;
             }
             let used = used.iter().filter(|used| **used).count();
