@@ -1,9 +1,6 @@
 //! Measuring the agent beside its floor and its peers.
 
-use std::{
-    path::PathBuf,
-    process::{Command, ExitCode},
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 
@@ -35,36 +32,21 @@ pub(crate) struct Arguments {
 pub(crate) fn bench(arguments: &Arguments) -> Result<ExitCode> {
     privilege::require()?;
     setup::bench(!arguments.quick)?;
-    let mut command = program()?;
-    command.args(arguments.quick.then_some("--quick"));
-    if arguments.check {
-        command.arg("--check").arg(bounds());
-    }
-    if arguments.write_docs {
-        command.arg("--write-docs").arg(workspace::root().join("docs"));
-    }
-    command.args(&arguments.rest);
-    let status = command.status().with_context(|| format!("cannot start `{}`", line(&command)))?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Whether what a hit costs in relation to the floor is within its bound.
-pub(crate) fn check() -> Result<()> {
-    setup::bench(false)?;
-    run(program()?.args(["--quick", "--only", "1k/1k", "--check"]).arg(bounds()))
-}
-
-fn bounds() -> PathBuf {
-    workspace::root().join("docs/bench/bounds.json")
-}
-
-/// The program that measures, with what it needs.
-fn program() -> Result<Command> {
     let agent = agent::build()?;
     let object = bpf::bench_object()?;
     run(cargo().args(["build", "--release", "--package", "route-cache-bench"]))
         .context("cannot build the bench")?;
+    let docs = workspace::root().join("docs");
     let mut command = as_root(workspace::target().join("release/route-cache-bench"));
     command.arg("--agent").arg(agent).arg("--object").arg(object);
-    Ok(command)
+    command.args(arguments.quick.then_some("--quick"));
+    if arguments.check {
+        command.arg("--check").arg(docs.join("bench/bounds.json"));
+    }
+    if arguments.write_docs {
+        command.arg("--write-docs").arg::<PathBuf>(docs);
+    }
+    command.args(&arguments.rest);
+    let status = command.status().with_context(|| format!("cannot start `{}`", line(&command)))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

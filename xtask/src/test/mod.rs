@@ -14,7 +14,6 @@ use anyhow::{Context, Result, bail};
 use route_cache_lab::{namespace, wait_until};
 
 use crate::{
-    bench,
     bpf::{self, OBJECT, Warnings},
     conformance,
     invoke::{cargo, line},
@@ -61,7 +60,6 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         // A filter names tests, of which this is none.
         if arguments.rest.is_empty() {
             summary.check("conformance", conformance::short().as_ref().map(drop));
-            summary.check("a hit beside the floor", bench::check().as_ref().map(drop));
         }
         summary.check("nothing left behind", nothing_left_behind().as_ref().map(drop));
     }
